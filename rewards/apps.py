@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class RewardsConfig(AppConfig):
+    name = "rewards"
+    verbose_name = "Rewards"
+
+    def ready(self) -> None:
+        from rewards.common.database import create_missing_guards
+
+        post_migrate.connect(
+            lambda using, **kwargs: create_missing_guards(using), sender=self, weak=False, dispatch_uid="guards"
+        )

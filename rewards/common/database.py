@@ -1,0 +1,349 @@
+"""Database helpers: what the two engines do differently stands here, behind one function each.
+
+The laws of the tables (`Reference`, `WholeNumber`, `AppendOnly`, `MirrorsReversed`) are Django constraints of our own.
+As part of the model state they are written again whenever SQLite rebuilds a table, where a trigger from a migration
+would vanish without a word.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.db import connection, connections, models
+from django.db.backends.ddl_references import Statement, Table
+from django.db.models.functions import Collate
+
+from rewards.common.errors import ensure
+
+
+def is_postgresql(using: str = "default") -> bool:
+    return connections[using].vendor == "postgresql"
+
+
+def require_transaction() -> None:
+    """Raise unless the caller has opened a transaction: functions that lock or post never open their own."""
+    ensure(connection.in_atomic_block, "This function must run inside transaction.atomic(); the programme opens it.")
+
+
+def in_code_point_order(field: str) -> models.expressions.Combinable:
+    """Sort text by code point on both engines, whatever the collation of the PostgreSQL database."""
+    return Collate(field, "C") if is_postgresql() else models.F(field)
+
+
+def table_of(model: type[models.Model]) -> str:
+    return connection.ops.quote_name(model._meta.db_table)
+
+
+def insert_if_absent(instance: models.Model, unique: Sequence[str], where: str = "") -> bool:
+    """INSERT … ON CONFLICT (unique columns) DO NOTHING. Sets the primary key.
+
+    True when this call wrote the row. False when another row with the same unique columns stands, written earlier or
+    by a concurrent transaction that this call waited for. `where` names the predicate of a partial unique index.
+    """
+    fields = [f for f in instance._meta.concrete_fields if not f.primary_key and not f.has_db_default()]
+    values = [f.get_db_prep_save(f.pre_save(instance, True), connection) for f in fields]
+    quote = connection.ops.quote_name
+    target = ", ".join(quote(instance._meta.get_field(name).column) for name in unique)
+    sql = (
+        f"INSERT INTO {table_of(type(instance))} ({', '.join(quote(f.column) for f in fields)}) "
+        f"VALUES ({', '.join(['%s'] * len(fields))}) "
+        f"ON CONFLICT ({target}){' WHERE ' + where if where else ''} DO NOTHING "
+        f"RETURNING {quote(instance._meta.pk.column)}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        written = cursor.fetchone()
+    if written:
+        instance.pk = written[0]
+        instance._state.adding = False
+    return written is not None
+
+
+# ---------------------------------------------------------------------------------------------- many rows at once
+
+
+def write_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write many rows, streamed: COPY on PostgreSQL, executemany elsewhere. Values are None, bool, int or str.
+
+    Unquoted names come from our own models, never from input. Duplicates raise `IntegrityError` on both engines.
+    """
+    quote = connection.ops.quote_name
+    names = ", ".join(quote(c) for c in columns)
+    if is_postgresql():
+        with connection.cursor() as cursor:
+            statement = f"COPY {quote(table)} ({names}) FROM STDIN"
+            with connection.wrap_database_errors:
+                cursor.cursor.copy_expert(statement, _CopyStream(rows), size=1 << 18)
+        return
+    marks = ", ".join(["%s"] * len(columns))
+    with connection.cursor() as cursor:
+        for batch in in_batches(rows, 10_000):
+            cursor.executemany(f"INSERT INTO {quote(table)} ({names}) VALUES ({marks})", batch)
+
+
+def in_batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    batch = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+_COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _copy_text(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    return str(value).translate(_COPY_ESCAPES)
+
+
+class _CopyStream(io.TextIOBase):
+    """A readable file over rows, for COPY: a few hundred kilobytes are in memory at a time."""
+
+    def __init__(self, rows: Iterable[Sequence[Any]]) -> None:
+        self._lines = ("\t".join(map(_copy_text, row)) + "\n" for row in rows)
+        self._rest = ""
+
+    def read(self, size: int | None = -1) -> str:
+        wanted = size if size is not None and size > 0 else 1 << 62
+        parts, length = [self._rest], len(self._rest)
+        while length < wanted:
+            line = next(self._lines, "")
+            if not line:
+                break
+            parts.append(line)
+            length += len(line)
+        text = "".join(parts)
+        self._rest = text[wanted:]
+        return text[:wanted]
+
+
+# ------------------------------------------------------------------------------------------------ laws of the tables
+
+
+class Reference(models.BaseConstraint):
+    """A foreign key checked at once instead of at COMMIT, over one or several columns.
+
+    Deferred keys were the largest single cost of a mass payout. A key over (account, currency) also holds that a
+    transfer and both of its accounts share one currency. The model's field has `db_constraint=False`.
+    """
+
+    def __init__(self, *, columns: Sequence[str], to: str, to_columns: Sequence[str], name: str) -> None:
+        self.columns, self.to, self.to_columns = tuple(columns), to, tuple(to_columns)
+        super().__init__(name=name)
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> str:
+        quote = schema_editor.quote_name
+        return (
+            f"CONSTRAINT {quote(self.name)} FOREIGN KEY ({', '.join(map(quote, self.columns))}) "
+            f"REFERENCES {quote(self.to)} ({', '.join(map(quote, self.to_columns))})"
+        )
+
+    def create_sql(self, model: Any, schema_editor: Any) -> str:
+        table = schema_editor.quote_name(model._meta.db_table)
+        return f"ALTER TABLE {table} ADD {self.constraint_sql(model, schema_editor)}"
+
+    def remove_sql(self, model: Any, schema_editor: Any) -> str:
+        quote = schema_editor.quote_name
+        return f"ALTER TABLE {quote(model._meta.db_table)} DROP CONSTRAINT {quote(self.name)}"
+
+    def validate(self, *args: Any, **kwargs: Any) -> None:
+        """Held by the database alone."""
+
+    def deconstruct(self) -> Any:
+        path, _, _ = super().deconstruct()
+        return path, (), {"columns": self.columns, "to": self.to, "to_columns": self.to_columns, "name": self.name}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reference) and self.deconstruct() == other.deconstruct()
+
+    __hash__ = models.BaseConstraint.__hash__
+
+
+class WholeNumber(models.BaseConstraint):
+    """SQLite keeps 1.5 and 'abc' in a bigint column, and turns a sum that overflows into a float. Not in this one."""
+
+    def __init__(self, *, column: str, name: str) -> None:
+        self.column = column
+        super().__init__(name=name)
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> str:
+        if schema_editor.connection.vendor != "sqlite":
+            return ""
+        quote = schema_editor.quote_name
+        return f"CONSTRAINT {quote(self.name)} CHECK (typeof({quote(self.column)}) IN ('integer', 'null'))"
+
+    def create_sql(self, model: Any, schema_editor: Any) -> str | None:
+        return None
+
+    remove_sql = create_sql
+
+    def validate(self, *args: Any, **kwargs: Any) -> None:
+        """Held by the database alone."""
+
+    def deconstruct(self) -> Any:
+        path, _, _ = super().deconstruct()
+        return path, (), {"column": self.column, "name": self.name}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WholeNumber) and self.deconstruct() == other.deconstruct()
+
+    __hash__ = models.BaseConstraint.__hash__
+
+
+class Guard(models.BaseConstraint):
+    """A rule that triggers keep. Subclasses give the triggers of each engine."""
+
+    def triggers(self, vendor: str) -> dict[str, str]:
+        """Trigger name → the statement that creates it, with `%(table)s` for the quoted table."""
+        raise NotImplementedError("each guard gives its own triggers")
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> None:
+        """A trigger cannot stand inside CREATE TABLE: it is created after it, as Django does with indexes."""
+        table = Table(model._meta.db_table, schema_editor.quote_name)
+        for sql in self.triggers(schema_editor.connection.vendor).values():
+            schema_editor.deferred_sql.append(Statement(sql, table=table))
+
+    def create_sql(self, model: Any, schema_editor: Any) -> Statement:
+        table = Table(model._meta.db_table, schema_editor.quote_name)
+        return Statement(";".join(self.triggers(schema_editor.connection.vendor).values()), table=table)
+
+    def remove_sql(self, model: Any, schema_editor: Any) -> Statement:
+        table = Table(model._meta.db_table, schema_editor.quote_name)
+        drops = [f"DROP TRIGGER IF EXISTS {name} ON %(table)s" for name in self.triggers("postgresql")]
+        return Statement(";".join(drops), table=table)
+
+    def validate(self, *args: Any, **kwargs: Any) -> None:
+        """Held by the database alone."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.name == other.name  # type: ignore[attr-defined]
+
+    __hash__ = models.BaseConstraint.__hash__
+
+
+_REFUSE_FUNCTION = """
+CREATE OR REPLACE FUNCTION rewards_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $body$
+BEGIN
+    RAISE EXCEPTION '%% is append-only: %% is refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'restrict_violation';
+END $body$;
+"""
+
+_MIRROR_FUNCTION = """
+CREATE OR REPLACE FUNCTION rewards_check_mirror() RETURNS trigger LANGUAGE plpgsql AS $body$
+BEGIN
+    IF NOT EXISTS (
+        SELECT 1 FROM rewards_transfer original
+        WHERE original.id = NEW.reverses_id AND original.reverses_id IS NULL
+          AND original.amount = NEW.amount AND original.currency_id = NEW.currency_id
+          AND original.debit_account_id = NEW.credit_account_id
+          AND original.credit_account_id = NEW.debit_account_id
+    ) THEN
+        RAISE EXCEPTION 'transfer %% does not mirror transfer %%', NEW.id, NEW.reverses_id
+            USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $body$;
+"""
+
+
+class AppendOnly(Guard):
+    """UPDATE, DELETE and TRUNCATE are refused by the database, on PostgreSQL also under replica mode."""
+
+    def triggers(self, vendor: str) -> dict[str, str]:
+        if vendor == "postgresql":
+            return {
+                self.name: _REFUSE_FUNCTION + f"DROP TRIGGER IF EXISTS {self.name} ON %(table)s;"
+                f"CREATE TRIGGER {self.name} BEFORE UPDATE OR DELETE OR TRUNCATE ON %(table)s "
+                "FOR EACH STATEMENT EXECUTE FUNCTION rewards_refuse_change();"
+                f"ALTER TABLE %(table)s ENABLE ALWAYS TRIGGER {self.name}"
+            }
+        refuse = "BEGIN SELECT RAISE(ABORT, 'this table is append-only'); END"
+        return {
+            f"{self.name}_update": f"CREATE TRIGGER {self.name}_update BEFORE UPDATE ON %(table)s {refuse}",
+            f"{self.name}_delete": f"CREATE TRIGGER {self.name}_delete BEFORE DELETE ON %(table)s {refuse}",
+            # INSERT OR REPLACE deletes a row without firing its DELETE trigger.
+            f"{self.name}_replace": f"CREATE TRIGGER {self.name}_replace BEFORE INSERT ON %(table)s "
+            f"WHEN EXISTS (SELECT 1 FROM %(table)s WHERE id = NEW.id) {refuse}",
+        }
+
+
+class MirrorsReversed(Guard):
+    """A transfer that reverses another is its exact mirror, and does not reverse a reversal."""
+
+    def triggers(self, vendor: str) -> dict[str, str]:
+        if vendor == "postgresql":
+            return {
+                self.name: _MIRROR_FUNCTION + f"DROP TRIGGER IF EXISTS {self.name} ON %(table)s;"
+                f"CREATE TRIGGER {self.name} AFTER INSERT ON %(table)s FOR EACH ROW "
+                "WHEN (NEW.reverses_id IS NOT NULL) EXECUTE FUNCTION rewards_check_mirror();"
+                f"ALTER TABLE %(table)s ENABLE ALWAYS TRIGGER {self.name}"
+            }
+        return {
+            self.name: f"CREATE TRIGGER {self.name} BEFORE INSERT ON %(table)s WHEN NEW.reverses_id IS NOT NULL "
+            "AND NOT EXISTS (SELECT 1 FROM %(table)s original WHERE original.id = NEW.reverses_id "
+            "AND original.reverses_id IS NULL AND original.amount = NEW.amount "
+            "AND original.currency_id = NEW.currency_id AND original.debit_account_id = NEW.credit_account_id "
+            "AND original.credit_account_id = NEW.debit_account_id) "
+            "BEGIN SELECT RAISE(ABORT, 'this transfer does not mirror the one it reverses'); END"
+        }
+
+
+def guarded_models() -> Iterator[tuple[type[models.Model], Guard]]:
+    for model in apps.get_models():
+        for constraint in model._meta.constraints:
+            if isinstance(constraint, Guard):
+                yield model, constraint
+
+
+def standing_triggers(using: str = "default") -> set[str]:
+    """Names of the triggers that are in force: on PostgreSQL only those enabled ALWAYS count."""
+    queries = {
+        "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'A'",
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+    }
+    with connections[using].cursor() as cursor:
+        cursor.execute(queries[connections[using].vendor])
+        return {name for (name,) in cursor.fetchall()}
+
+
+def missing_guards(using: str = "default") -> list[str]:
+    """Triggers that should stand and do not."""
+    standing, vendor = standing_triggers(using), connections[using].vendor
+    return sorted(name for _, guard in guarded_models() for name in guard.triggers(vendor) if name not in standing)
+
+
+def drop_guards(using: str = "default") -> None:
+    """Lift every guard. For the tests that commit and must clean up; nothing in the product calls it."""
+    vendor = connections[using].vendor
+    quote = connections[using].ops.quote_name
+    with connections[using].cursor() as cursor:
+        for model, guard in guarded_models():
+            for name in guard.triggers(vendor):
+                on_table = f" ON {quote(model._meta.db_table)}" if vendor == "postgresql" else ""
+                cursor.execute(f"DROP TRIGGER IF EXISTS {name}{on_table}")
+
+
+def create_missing_guards(using: str = "default", **kwargs: Any) -> None:
+    """Put back every guard that does not stand. Runs after each migrate."""
+    missing, vendor = set(missing_guards(using)), connections[using].vendor
+    if not missing:
+        return
+    existing_tables = set(connections[using].introspection.table_names())
+    with connections[using].cursor() as cursor:
+        for model, guard in guarded_models():
+            if model._meta.db_table not in existing_tables:
+                continue
+            table = connections[using].ops.quote_name(model._meta.db_table)
+            for name, sql in guard.triggers(vendor).items():
+                if name in missing:
+                    cursor.execute(sql % {"table": table})

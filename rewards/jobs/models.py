@@ -1,0 +1,61 @@
+"""What ran, when, with what result; and which processes are alive."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+
+class JobRun(models.Model):
+    """One run of a job. The unique running row is the job's lock, across machines."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        LOST = "lost"  # its worker died: no heartbeat; another run took over
+
+    job = models.CharField(max_length=60)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
+    trigger = models.CharField(max_length=20, default="schedule", help_text="schedule, command or operator")
+    worker = models.CharField(max_length=120, blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    heartbeat_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    seconds = models.FloatField(null=True, blank=True)
+    items = models.PositiveBigIntegerField(default=0)
+    successes = models.PositiveBigIntegerField(default=0)
+    failures = models.PositiveBigIntegerField(default=0)
+    overlaps = models.PositiveIntegerField(default=0, help_text="Calls skipped because this run was going on")
+    results = models.JSONField(default=dict)
+    error = models.TextField(blank=True)
+    error_stack = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["job"], condition=models.Q(status="running"), name="job_run_one_at_a_time"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status="running", finished_at__isnull=True)
+                | (~models.Q(status="running") & models.Q(finished_at__isnull=False)),
+                name="job_run_finished_or_running",
+            ),
+        ]
+        indexes = [models.Index(fields=["job", "-started_at"], name="job_run_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.job} {self.started_at:%Y-%m-%d %H:%M:%S} {self.status}"
+
+
+class ProcessHeartbeat(models.Model):
+    """A worker or scheduler process: since when it lives, and when it was last heard of."""
+
+    name = models.CharField(max_length=160, unique=True, help_text="kind@host:pid")
+    kind = models.CharField(max_length=20, help_text="worker or scheduler")
+    started_at = models.DateTimeField(default=timezone.now)
+    heartbeat_at = models.DateTimeField(default=timezone.now)
+    stopped_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,40 @@
+"""The door where Django looks for models. Each package keeps its own in its `models.py`."""
+
+from rewards.activity.models import ActivityEvent, ClosedStretch, Counter, MetricGate
+from rewards.alerts.models import Alert
+from rewards.audit.models import AuditEvent, AuditSeal
+from rewards.distributions.models import Distribution, DistributionChunk, Reward
+from rewards.jobs.models import JobRun, ProcessHeartbeat
+from rewards.ledger.models import Account, BalanceChange, Currency, Journal, Transfer
+from rewards.parameters.models import Parameter, ParameterVersion
+from rewards.pools.models import Accrual, CcRate, PartnerTransfer, Pool, RewardLog, VoteWeight
+from rewards.users.models import User
+
+__all__ = [
+    "Account",
+    "Accrual",
+    "ActivityEvent",
+    "Alert",
+    "AuditEvent",
+    "AuditSeal",
+    "BalanceChange",
+    "CcRate",
+    "ClosedStretch",
+    "Counter",
+    "Currency",
+    "Distribution",
+    "DistributionChunk",
+    "JobRun",
+    "Journal",
+    "MetricGate",
+    "Parameter",
+    "ParameterVersion",
+    "PartnerTransfer",
+    "Pool",
+    "ProcessHeartbeat",
+    "Reward",
+    "RewardLog",
+    "Transfer",
+    "User",
+    "VoteWeight",
+]
