@@ -1,0 +1,1 @@
+"""The development environment: one command that runs the product, one that tests it. No part of the product."""
