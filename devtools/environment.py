@@ -120,8 +120,9 @@ def _install_optional(name: str) -> None:
 def _installed(names: list[str]) -> bool:
     print(f"Installing {', '.join(names)} into .venv (only when they change)", flush=True)
     uv = _uv()
-    installer = [uv, "pip", "install", "--quiet", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install", "-qq"]
-    files = [argument for name in names for argument in ("-r", ROOT / name)]
+    python = str(PYTHON)
+    installer = [uv, "pip", "install", "--quiet", "--python", python] if uv else [python, "-m", "pip", "install", "-qq"]
+    files = [argument for name in names for argument in ("-r", str(ROOT / name))]
     return _succeeds(*installer, *files, quiet=False)
 
 

@@ -21,8 +21,8 @@ def run_product(data: Path, port: int, *, demo: bool) -> int:
     with held(data) as lock:
         broker_url = choose_broker_url(data)
         environment = application_environment(data, broker_url)
-        try:
-            with Children(ROOT, environment, shared_files=[lock]) as children:
+        with Children(ROOT, environment, shared_files=[lock]) as children:
+            try:
                 if environment["CELERY_BROKER_URL"] == broker_url != FOLDER_BROKER:
                     start_broker(children, data, broker_url)
                 logins = prepare(children, demo=demo)
@@ -30,8 +30,9 @@ def run_product(data: Path, port: int, *, demo: bool) -> int:
                 children.watch(until=lambda: is_healthy(port), timeout_seconds=READY_WITHIN_SECONDS)
                 announce(port, logins)
                 children.watch()
-        except StopRequested:
-            print("Stopped.", flush=True)
+            except StopRequested:
+                print("\nStopping; the worker may finish its task first, for 30 seconds at most.", flush=True)
+    print("Stopped.", flush=True)
     return 0
 
 
@@ -61,7 +62,7 @@ def start_product(children: Children, port: int, *, demo: bool) -> None:
     children.start("web", PYTHON, "-m", "gunicorn", *web, "rewards_site.wsgi:application")
     # In a container everybody is root, and the broker takes JSON from loopback only.
     unwarned = "ignore:You're running the worker with superuser privileges"
-    celery = [PYTHON, "-W", unwarned, "-m", "celery", "--quiet", "-A", "rewards_site"]
+    celery = [str(PYTHON), "-W", unwarned, "-m", "celery", "--quiet", "-A", "rewards_site"]
     children.start("worker", *celery, "worker", "-c", "2", "--without-gossip", "--without-mingle")
     scheduler = "django_celery_beat.schedulers:DatabaseScheduler"
     children.start("scheduler", *celery, "beat", "-S", scheduler, "--max-interval", "5")

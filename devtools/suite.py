@@ -37,7 +37,7 @@ def run_suite(databases: str, pytest_arguments: list[str]) -> int:
 def run_leg(database_url: str, report: Path, pytest_arguments: list[str]) -> int:
     """pytest on one database, in an environment that the shell and `.env` do not reach into; its exit code."""
     environment = os.environ | {"TEST_DATABASE_URL": database_url, "CELERY_BROKER_URL": NOBODY_LISTENS, "DEBUG": "0"}
-    command = [PYTHON, "-m", "pytest", f"--junitxml={report}", *pytest_arguments]
+    command = [str(PYTHON), "-m", "pytest", f"--junitxml={report}", *pytest_arguments]
     tests = subprocess.Popen(command, cwd=ROOT, env=environment, preexec_fn=die_with_parent(signal.SIGINT))
     with _ended_afterwards(tests):
         return tests.wait()
