@@ -33,9 +33,7 @@ class JobRun(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["job"], condition=models.Q(status="running"), name="job_run_one_at_a_time"
-            ),
+            models.UniqueConstraint(fields=["job"], condition=models.Q(status="running"), name="job_run_one_at_a_time"),
             models.CheckConstraint(
                 condition=models.Q(status="running", finished_at__isnull=True)
                 | (~models.Q(status="running") & models.Q(finished_at__isnull=False)),

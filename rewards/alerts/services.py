@@ -1,0 +1,34 @@
+"""Raising and resolving alerts."""
+
+from __future__ import annotations
+
+from django.db.models import F
+from django.utils import timezone
+
+from rewards.alerts.models import Alert
+from rewards.common.database import insert_if_absent
+
+WARNING = Alert.Severity.WARNING
+CRITICAL = Alert.Severity.CRITICAL
+
+
+def raise_alert(code: str, subject: str = "", message: str = "", severity: str = WARNING) -> None:
+    """Open an alert for a cause, or count it once more on the one that is open.
+
+    It is written in the caller's transaction, so a failure is reported after its rollback, outside of it.
+    """
+    cause = {"code": code, "subject": subject[:200], "resolved_at": None}
+    now, message = timezone.now(), message.replace("\x00", "\ufffd")
+    while True:  # ends: each round either writes or meets a row that someone resolved at that very moment
+        alert = Alert(**cause, message=message, severity=severity, first_seen=now, last_seen=now)
+        if insert_if_absent(alert, ["code", "subject"], where="resolved_at IS NULL"):
+            return
+        again = {"count": F("count") + 1, "last_seen": now, "message": message, "severity": severity}
+        if Alert.objects.filter(code=code, subject=cause["subject"], resolved_at__isnull=True).update(**again):
+            return
+
+
+def resolve_alert(code: str, subject: str = "") -> bool:
+    """Close the open alert of a cause. False when none was open."""
+    open_alert = Alert.objects.filter(code=code, subject=subject[:200], resolved_at__isnull=True)
+    return open_alert.update(resolved_at=timezone.now()) == 1
