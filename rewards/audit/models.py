@@ -60,6 +60,9 @@ class AuditSeal(models.Model):
     first_event = models.BigIntegerField()
     last_event = models.BigIntegerField()
     last_transaction_number = models.BigIntegerField()
+    base_event = models.BigIntegerField(
+        default=0, help_text="Events up to this id were numbered by another database server, before a restore"
+    )
     entries = models.JSONField(help_text="[[event row id, SHA-256 of the event as canonical JSON], …]")
     previous_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64, unique=True)

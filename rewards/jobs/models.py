@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import simple_history
 from django.db import models
 from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+from simple_history.models import HistoricalRecords
 
 
 class JobRun(models.Model):
@@ -57,3 +62,20 @@ class ProcessHeartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class HistoryOfEdits(HistoricalRecords):
+    """The scheduler saves a task each time it fires, to note when; only what people change is history."""
+
+    def create_historical_record(self, instance: Any, history_type: str, using: str | None = None) -> None:
+        saved_by_scheduler = getattr(instance, "no_changes", False)
+        if not saved_by_scheduler:
+            super().create_historical_record(instance, history_type, using)
+
+
+simple_history.register(
+    PeriodicTask,
+    app="rewards",
+    records_class=HistoryOfEdits,
+    excluded_fields=["last_run_at", "total_run_count", "date_changed"],
+)

@@ -71,6 +71,9 @@ PARAMETERS: dict[str, Definition] = {
         "a power of two from 2 to 1048576",
         power_of_two(2, 1_048_576),
     ),
+    "distributions.stuck_after_minutes": _whole(
+        15, 1, 10_080, "A payout that has not moved on for this long is shown as stuck."
+    ),
     "health.stale_after_seconds": _whole(
         30, 5, 3_600, "A worker or scheduler not heard of for this long makes /readyz answer 503."
     ),

@@ -64,7 +64,7 @@ def set_parameter(key: str, value: Any, *, actor: User | None, reason: str) -> P
             return parameter
         parameter.value = value
         parameter._history_user = actor
-        parameter._change_reason = reason.strip()[:100]
+        parameter._change_reason = reason.strip()
         parameter.save()
     return parameter
 
