@@ -8,7 +8,9 @@ class RewardsConfig(AppConfig):
 
     def ready(self) -> None:
         from rewards.common.database import create_missing_guards
+        from rewards.distributions.checks import register_checks
 
+        register_checks()
         post_migrate.connect(
             lambda using, **kwargs: create_missing_guards(using), sender=self, weak=False, dispatch_uid="guards"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.apps import apps
@@ -31,6 +32,11 @@ def require_transaction() -> None:
 def in_code_point_order(field: str) -> models.expressions.Combinable:
     """Sort text by code point on both engines, whatever the collation of the PostgreSQL database."""
     return Collate(field, "C") if is_postgresql() else models.F(field)
+
+
+def sql_instant(instant: datetime) -> Any:
+    """An instant as a parameter of hand-written SQL: SQLite keeps it as text in one certain form."""
+    return connection.ops.adapt_datetimefield_value(instant)
 
 
 def table_of(model: type[models.Model]) -> str:

@@ -5,14 +5,16 @@ A programme answers three questions; freezing, allocating, approving, paying, re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from rewards.allocation.rules import Measure
 from rewards.common.errors import RewardsError
+from rewards.common.periods import Period
 
 if TYPE_CHECKING:
     from rewards.distributions.models import Distribution
@@ -46,6 +48,10 @@ class Programme(Protocol):
         """The participants, fixed from here on. Called in the same transaction, after `amount`."""
         ...
 
+    def due_periods(self, at: datetime) -> Iterable[Period]:
+        """Periods due at `at` that have no distribution yet, oldest first."""
+        ...
+
     def paid(self, distribution: Distribution) -> None:
         """What the programme records about a payout, in the transaction that completes it: rows, nothing foreign."""
         ...
@@ -64,6 +70,10 @@ _programmes: dict[str, Programme] = {}
 def register(name: str, programme: Programme) -> None:
     """Make a programme known under its name, or under its prefix before the colon (`monthly` for `monthly:students`)."""
     _programmes[name] = programme
+
+
+def registered_programmes() -> dict[str, Programme]:
+    return dict(_programmes)
 
 
 def programme_of(distribution: Distribution) -> Programme:

@@ -153,9 +153,7 @@ class Transfer(models.Model):
             models.CheckConstraint(
                 condition=~Q(debit_account=F("credit_account")), name="transfer_between_two_accounts"
             ),
-            Reference(
-                columns=["journal_id"], to="rewards_journal", to_columns=["id"], name="transfer_journal_exists"
-            ),
+            Reference(columns=["journal_id"], to="rewards_journal", to_columns=["id"], name="transfer_journal_exists"),
             Reference(
                 columns=["debit_account_id", "currency_id"],
                 to="rewards_account",

@@ -1,0 +1,300 @@
+"""Reads over distributions: receipts, proofs, verification, the state of periods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from rewards.allocation.leaves import row_leaf
+from rewards.allocation.merkle import proof_from_subtrees, root_from_subtrees, root_of
+from rewards.allocation.rules import allocate
+from rewards.common.amounts import to_units
+from rewards.distributions import rows
+from rewards.distributions.errors import NoSuchRow
+from rewards.distributions.models import Distribution, DistributionChunk, Reward
+from rewards.distributions.programmes import registered_programmes
+from rewards.ledger.models import Transfer
+from rewards.parameters.services import param
+from rewards.users.models import User
+
+Status = Distribution.Status
+
+
+# ------------------------------------------------------------------------------------------------------ a row explained
+
+
+def chunk_of(reward: Reward) -> DistributionChunk | None:
+    """The chunk that pays this row, with its journal."""
+    return (
+        DistributionChunk.objects.filter(
+            distribution_id=reward.distribution_id,
+            first_position__lte=reward.position,
+            last_position__gte=reward.position,
+        )
+        .select_related("journal")
+        .first()
+    )
+
+
+def transfer_of(reward: Reward) -> Transfer | None:
+    """The transfer that paid this row; None while it is unpaid, or when there is nothing to pay."""
+    chunk = chunk_of(reward)
+    if chunk is None or chunk.journal_id is None or reward.amount == 0:
+        return None
+    return Transfer.objects.get(
+        journal_id=chunk.journal_id, credit_account__user_id=reward.user_id, credit_account__code="", reverses=None
+    )
+
+
+def status_of(reward: Reward) -> str:
+    """What a client sees: `none`, `allocated`, `paid`, `failed` or `reversed`. It follows from the chunk's journal."""
+    if reward.amount == 0:
+        return Reward.Status.NONE
+    paid = transfer_of(reward)
+    if paid is not None:
+        return Reward.Status.REVERSED if paid.reversals.exists() else Reward.Status.PAID
+    return Reward.Status.FAILED if reward.distribution.status == Status.FAILED else Reward.Status.ALLOCATED
+
+
+def receipt(reward: Reward) -> dict[str, Any]:
+    """Why this amount, in words and numbers. Amounts are decimal text in currency units."""
+    distribution = reward.distribution
+    currency, paid = distribution.currency, transfer_of(reward)
+    slices = {part["name"]: part for part in distribution.results.get("slices", [])}
+    return {
+        "reward_id": reward.pk,
+        "programme": distribution.programme,
+        "period_key": distribution.period_key,
+        "rule": distribution.rule,
+        "rule_version": distribution.rule_version,
+        "tie_policy": distribution.tie_policy,
+        "rounding_unit": currency.to_units(1),
+        "position": reward.position,
+        "rank": reward.rank,
+        "participants": distribution.participants,
+        "score": reward.score,
+        "inputs": reward.inputs or {},
+        "facts": distribution.results.get("facts", {}),
+        "currency": currency.code,
+        "amount": currency.to_units(reward.amount),
+        "slices": [_slice_line(name, minor, slices, currency.decimals) for name, minor in reward.breakdown.items()],
+        "status": status_of(reward),
+        "transfer": paid.pk if paid else None,
+        "paid_at": paid.created_at.isoformat() if paid else None,
+        "words": _in_words(reward, slices),
+    }
+
+
+def _slice_line(name: str, minor: int, slices: dict[str, Any], decimals: int) -> dict[str, Any]:
+    part = slices.get(name, {})
+    return {
+        "name": name,
+        "amount": to_units(minor, decimals),
+        "slice_amount": to_units(part.get("amount", 0), decimals),
+        "members": part.get("members", 0),
+    }
+
+
+def _in_words(reward: Reward, slices: dict[str, Any]) -> str:
+    distribution, units = reward.distribution, reward.distribution.currency.to_units
+    code = distribution.currency.code
+    lines = [
+        f"Place {reward.position} of {distribution.participants} with a score of {reward.score}; "
+        f"{distribution.programme} shared out {units(distribution.amount)} {code} for {distribution.period_key}."
+    ]
+    for name, minor in reward.breakdown.items():
+        part = slices.get(name, {})
+        lines.append(
+            f"{name}: {units(minor)} of {units(part.get('amount', 0))} {code}, "
+            f"shared among {part.get('members', 0)} of the participants."
+        )
+    if not reward.breakdown:
+        lines.append("No slice of the rule reached this place: nothing to pay.")
+    lines.append(f"Rounded to whole units of {units(1)} {code} by largest remainder; ties: {distribution.tie_policy}.")
+    return " ".join(lines)
+
+
+def proof(distribution: Distribution, user: User) -> dict[str, Any]:
+    """Proof that the user's row is part of the digest: `{root, tree_size, leaf_index, leaf, path}`, hashes as hex.
+
+    Raises `NoSuchRow`.
+    """
+    reward = Reward.objects.filter(distribution=distribution, user=user).first()
+    chunk = chunk_of(reward) if reward else None
+    if reward is None or chunk is None:
+        raise NoSuchRow(f"{user} has no row in {distribution}.")
+    leaves = list(rows.chunk_leaves(distribution, chunk.first_position, chunk.last_position))
+    roots = distribution.chunks.order_by("number").values_list("root", flat=True)
+    first_leaf = 0 if chunk.number == 0 else chunk.first_position
+    path = proof_from_subtrees(
+        leaves, reward.position - first_leaf, [bytes.fromhex(root) for root in roots], chunk.number
+    )
+    units = distribution.currency.to_units
+    return {
+        "root": distribution.digest,
+        "tree_size": distribution.participants + 1,
+        "leaf_index": reward.position,
+        "leaf": {
+            "position": reward.position,
+            "user": user.get_username(),
+            "score": reward.score,
+            "amount": units(reward.amount),
+            "breakdown": {name: units(minor) for name, minor in reward.breakdown.items()},
+            "salt": reward.salt,
+        },
+        "path": [node.hex() for node in path],
+    }
+
+
+def exported(distribution: Distribution) -> Iterator[dict[str, Any]]:
+    """Every row as its leaf shows it, in position order. With header and digest anyone can check it offline."""
+    units = distribution.currency.to_units
+    stored = Reward.objects.filter(distribution=distribution).order_by("position").select_related("user")
+    for reward in stored.iterator(chunk_size=5_000):
+        yield {
+            "position": reward.position,
+            "user": reward.user.get_username(),
+            "score": reward.score,
+            "amount": units(reward.amount),
+            "breakdown": {name: units(minor) for name, minor in reward.breakdown.items()},
+            "salt": reward.salt,
+        }
+
+
+# ---------------------------------------------------------------------------------------------------- a distribution
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something a distribution says that recomputing it does not."""
+
+    distribution: Distribution
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution}: {self.what}"
+
+
+def verify(distribution: Distribution) -> list[Difference]:
+    """Recompute every row from the frozen snapshot and the stored rule, the digest, and compare to the ledger."""
+    if distribution.allocated_at is None:
+        return []
+    return [Difference(distribution, what) for what in (*_wrong_rows(distribution), *_wrong_digest(distribution),
+                                                        *_wrong_payments(distribution))]  # fmt: skip
+
+
+def _wrong_rows(distribution: Distribution) -> Iterator[str]:
+    snapshot = rows.stored_snapshot(distribution)
+    if len(snapshot) != distribution.participants:
+        yield f"{len(snapshot)} rows instead of {distribution.participants}"
+        return
+    again = allocate(
+        distribution.rule,
+        distribution.amount,
+        rows.participants_of(snapshot),
+        decimals=distribution.currency.decimals,
+        tie_policy=distribution.tie_policy,
+    )
+    stored = (
+        Reward.objects.filter(distribution=distribution)
+        .order_by("position")
+        .values_list("position", "amount", "breakdown")
+    )
+    expected = zip(again.amounts.tolist(), again.breakdowns(), strict=True)
+    for (position, amount, breakdown), (minor, parts) in zip(stored.iterator(), expected, strict=True):
+        if (amount, breakdown) != (minor, parts):
+            yield f"row {position} says {amount} {breakdown}, recomputed {minor} {parts}"
+    if distribution.status != Status.CANCELLED and again.unpaid != distribution.carried_over:
+        yield f"carries over {distribution.carried_over}, recomputed {again.unpaid}"
+
+
+def _wrong_digest(distribution: Distribution) -> Iterator[str]:
+    roots = []
+    for chunk in distribution.chunks.order_by("number"):
+        root = root_of(rows.chunk_leaves(distribution, chunk.first_position, chunk.last_position))
+        roots.append(root)
+        if root.hex() != chunk.root:
+            yield f"rows {chunk.first_position} to {chunk.last_position} do not hash to their chunk's root"
+    digest = root_from_subtrees(roots) if roots else root_of([rows.leaf_hash(rows.header_of(distribution))])
+    if digest.hex() != distribution.digest:
+        yield f"digest is {distribution.digest}, recomputed {digest.hex()}"
+
+
+def _wrong_payments(distribution: Distribution) -> Iterator[str]:
+    from rewards.distributions.checks import unmatched_chunks
+
+    for number, recipients, matched, transfers in unmatched_chunks(distribution.pk):
+        yield f"chunk {number} has {recipients} rewards and {transfers} transfers, {matched} of them match"
+    paid = sum(distribution.chunks.filter(journal__isnull=False).values_list("amount", flat=True))
+    if paid != distribution.paid_amount:
+        yield f"says it paid {distribution.paid_amount}, its chunks paid {paid}"
+
+
+def tier_breakdown(distribution: Distribution) -> list[dict[str, Any]]:
+    """Per slice: name, what it was given, what it paid and how many members, amounts as text in currency units."""
+    units = distribution.currency.to_units
+    return [
+        {**part, "amount": units(part["amount"]), "paid": units(part["paid"])}
+        for part in distribution.results.get("slices", [])
+    ]
+
+
+def payout_curve(distribution: Distribution, points: int = 60) -> list[tuple[int, int]]:
+    """(position, amount in minor units) at about `points` places, denser at the top."""
+    last = distribution.participants
+    wanted = {max(1, round(last ** (point / points))) for point in range(points + 1)} if last else set()
+    found = Reward.objects.filter(distribution=distribution, position__in=wanted).order_by("position")
+    return list(found.values_list("position", "amount"))
+
+
+# ------------------------------------------------------------------------------------------------------------- periods
+
+
+@dataclass(frozen=True)
+class PeriodState:
+    """One period of a programme: `due`, `missed`, `running`, `stuck` or `done`, and why."""
+
+    programme: str
+    period_key: str
+    state: str
+    note: str
+    distribution: Distribution | None
+
+
+def period_states(at: datetime, programme: str | None = None, limit: int = 50) -> list[PeriodState]:
+    """Each programme's periods, newest first: those due and not opened, then up to `limit` opened ones."""
+    states = []
+    for name, each in sorted(registered_programmes().items()):
+        if programme in (None, name):
+            states += [_not_opened(name, period, at) for period in reversed(list(each.due_periods(at)))]
+    opened = Distribution.objects.select_related("currency").order_by("-starts_at", "-pk")
+    if programme:
+        opened = opened.filter(programme=programme)
+    return states + [_opened(distribution, at) for distribution in opened[:limit]]
+
+
+def _not_opened(programme: str, period: Any, at: datetime) -> PeriodState:
+    # Whoever pokes the job does so within the hour.
+    missed = at - period.end > max(period.end - period.start, timedelta(hours=2)) + timedelta(hours=2)
+    return PeriodState(programme, period.key, "missed" if missed else "due", "not opened yet", None)
+
+
+def _opened(distribution: Distribution, at: datetime) -> PeriodState:
+    stuck_after = timedelta(minutes=param("distributions.stuck_after_minutes"))
+    state, note = "running", distribution.status
+    if distribution.status in (Status.PAID, Status.CANCELLED, Status.REVERSED):
+        state = "done"
+    elif distribution.status == Status.FAILED:
+        state, note = "stuck", distribution.error
+    elif waits_for_approval(distribution):
+        note = "waits for approval"
+    elif at - distribution.opened_at > stuck_after:
+        state = "stuck"
+    return PeriodState(distribution.programme, distribution.period_key, state, note, distribution)
+
+
+def waits_for_approval(distribution: Distribution) -> bool:
+    limit = distribution.approval_limit
+    return distribution.status == Status.ALLOCATED and limit is not None and distribution.amount >= limit

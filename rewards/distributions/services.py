@@ -1,0 +1,483 @@
+"""The life of a distribution.
+
+    open ──► frozen ──► allocated ──► approved ──► paying ──► paid ──► reversed
+                          └► cancelled                failed (from any stage, with error and stack)
+
+Each stage is one transaction that looks at the status under a lock and moves it on, so any number of processes may
+work on one distribution: each step is done once, and a process that dies is continued by the next. Freezing and
+allocating are one stage, so that each row is written once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import OperationalError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from rewards.alerts.services import raise_alert, resolve_alert
+from rewards.allocation.merkle import root_from_subtrees, root_of
+from rewards.allocation.rules import allocate
+from rewards.audit.services import record
+from rewards.common.database import insert_if_absent, write_rows
+from rewards.common.errors import RewardsError, ensure
+from rewards.distributions import rows
+from rewards.distributions.errors import (
+    DigestMismatch,
+    NotAllowed,
+    NotFailed,
+    NothingToReverse,
+    NotWaitingForApproval,
+    NotYet,
+    OwnApproval,
+    PeriodNotOver,
+    ReasonMissing,
+)
+from rewards.distributions.models import Distribution, DistributionChunk, Reward
+from rewards.distributions.programmes import programme_of
+from rewards.ledger import services as ledger
+from rewards.ledger.errors import AlreadyReversed, PayoutsPaused
+from rewards.ledger.models import Account, Currency, Transfer
+from rewards.parameters.services import param
+from rewards.users.models import User
+
+Status = Distribution.Status
+
+logger = logging.getLogger(__name__)
+
+# A stage that another process is working on is not taken for abandoned before this.
+ABANDONED_AFTER = timedelta(minutes=2)
+
+
+def open_distribution(
+    programme: str,
+    period_key: str,
+    *,
+    starts_at: datetime | None,
+    ends_at: datetime | None,
+    currency: Currency,
+    source_account: Account,
+    rule: dict[str, Any],
+    at: datetime,
+    rule_version: int | None = None,
+    tie_policy: str = "earliest",
+    approval_limit: int | None = None,
+    actor: User | None = None,
+    prepared_by: User | None = None,
+) -> tuple[Distribution, bool]:
+    """The distribution of a programme for a period, and whether this call opened it.
+
+    Its unique row is the lock: a second caller gets the first one's. Raises `PeriodNotOver` when the period ends
+    after `at`.
+    """
+    if ends_at is not None and ends_at > at:
+        raise PeriodNotOver(f"{programme} {period_key} ends at {ends_at:%Y-%m-%d %H:%M} UTC: it is not over yet.")
+    distribution = Distribution(
+        programme=programme, period_key=period_key, starts_at=starts_at, ends_at=ends_at, currency=currency,
+        source_account=source_account, rule=rule, rule_version=rule_version, tie_policy=tie_policy,
+        approval_limit=approval_limit, actor=actor, prepared_by=prepared_by,
+    )  # fmt: skip
+    with transaction.atomic():
+        opened = insert_if_absent(distribution, unique=["programme", "period_key"])
+        if opened:
+            record("distribution_started", distribution=distribution, actor=actor, currency=currency)
+    if not opened:
+        distribution = Distribution.objects.get(programme=programme, period_key=period_key)
+    return distribution, opened
+
+
+def advance(distribution_id: int) -> Distribution:
+    """Take every step that can be taken now: until it is paid, waits for an approval, is paused, or has failed."""
+    while step(distribution_id):
+        pass
+    return Distribution.objects.get(pk=distribution_id)
+
+
+def step(distribution_id: int) -> bool:
+    """Take the next step; False when there is none to take now.
+
+    A step that fails changes nothing but the status: `failed`, with the error, its stack and the stage it continues
+    from. A lost connection or a deadlock is no failure of the distribution and is raised to the caller.
+    """
+    distribution = Distribution.objects.select_related("currency", "source_account").get(pk=distribution_id)
+    stages = {
+        Status.OPEN: _freeze_and_allocate,
+        Status.FROZEN: _freeze_and_allocate,
+        Status.ALLOCATED: _approve_within_limit,
+        Status.APPROVED: _pay_one_chunk,
+        Status.PAYING: _pay_one_chunk,
+    }
+    take = stages.get(Status(distribution.status))
+    if take is None:
+        return False
+    try:
+        return take(distribution)
+    except (NotYet, PayoutsPaused) as waiting:
+        logger.info("%s waits: %s", distribution, waiting, extra={"event": "distribution_waits", "code": waiting.code})
+        return False
+    except OperationalError:
+        raise
+    except Exception as error:
+        _fail(distribution, error)
+        return False
+
+
+# ------------------------------------------------------------------------------------------------- freeze and allocate
+
+
+def _freeze_and_allocate(distribution: Distribution) -> bool:
+    """Fix who takes part and what each of them gets; write the rows, their chunks and the digest."""
+    started = time.monotonic()
+    with transaction.atomic():
+        if not _lock(distribution, Status.OPEN, Status.FROZEN):
+            return True
+        programme = programme_of(distribution)
+        distribution.amount = programme.amount(distribution)
+        snapshot = programme.snapshot(distribution)
+        frozen_at, frozen = timezone.now(), time.monotonic()
+        allocation = allocate(
+            distribution.rule,
+            distribution.amount,
+            rows.participants_of(snapshot),
+            decimals=distribution.currency.decimals,
+            tie_policy=distribution.tie_policy,
+        )
+        writer = rows.RowWriter(distribution, snapshot, allocation, param("distributions.chunk_rows"))
+        write_rows(Reward._meta.db_table, rows.REWARD_COLUMNS, writer.rows())
+        _write_chunks(distribution, writer.chunks)
+        paid = sum(chunk.amount for chunk in writer.chunks)
+        ensure(
+            paid + allocation.unpaid == distribution.amount, f"{distribution}: rows and remainder are not the amount"
+        )
+        _update(
+            distribution,
+            status=Status.ALLOCATED,
+            amount=distribution.amount,
+            participants=len(snapshot),
+            recipients=sum(chunk.recipients for chunk in writer.chunks),
+            carried_over=allocation.unpaid,
+            digest=root_from_subtrees([chunk.root for chunk in writer.chunks]).hex(),
+            results={
+                "slices": [
+                    {"name": part.name, "amount": part.amount, "paid": part.paid, "members": part.members}
+                    for part in allocation.slices
+                ],
+                "facts": allocation.facts,
+                "unpaid": allocation.unpaid,
+            },
+            frozen_at=frozen_at,
+            allocated_at=timezone.now(),
+            seconds=_seconds(distribution, freeze=frozen - started, allocate=time.monotonic() - frozen),
+        )
+    return True
+
+
+def _write_chunks(distribution: Distribution, chunks: Sequence[rows.ChunkTotals]) -> None:
+    DistributionChunk.objects.bulk_create(
+        DistributionChunk(
+            distribution=distribution,
+            number=chunk.number,
+            first_position=chunk.first_position,
+            last_position=chunk.last_position,
+            recipients=chunk.recipients,
+            amount=chunk.amount,
+            root=chunk.root.hex(),
+            # A chunk that pays nobody is done.
+            paid_at=None if chunk.recipients else timezone.now(),
+        )
+        for chunk in chunks
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- approve
+
+
+def _approve_within_limit(distribution: Distribution) -> bool:
+    """Approve at once what needs no person: no limit, or an amount below it."""
+    limit = distribution.approval_limit
+    if limit is not None and distribution.amount >= limit:
+        return False
+    with transaction.atomic():
+        if _lock(distribution, Status.ALLOCATED):
+            _update(distribution, status=Status.APPROVED, approved_at=timezone.now())
+    return True
+
+
+def approve(distribution_id: int, actor: User, digest: str | None = None) -> Distribution:
+    """Approve what the digest says. Nothing is paid yet: `advance` does that.
+
+    Raises `NotAllowed` without the right, `OwnApproval` for whoever opened or last changed it,
+    `NotWaitingForApproval`, and `DigestMismatch` when `digest` (what the approver has seen) is not the one stored.
+    """
+    _require_right(actor, "approve_distribution")
+    with transaction.atomic():
+        distribution = _waiting_for_approval(distribution_id)
+        if actor.pk in (distribution.actor_id, distribution.prepared_by_id):
+            raise OwnApproval()
+        if digest is not None and digest != distribution.digest:
+            raise DigestMismatch("The distribution has changed since you looked at it. Look again, then approve.")
+        _update(distribution, status=Status.APPROVED, approved_at=timezone.now(), approved_by=actor)
+        record(
+            "approved", distribution=distribution, actor=actor, amount=distribution.amount,
+            currency=distribution.currency, data={"digest": distribution.digest},
+        )  # fmt: skip
+    return distribution
+
+
+def reject(distribution_id: int, actor: User, reason: str) -> Distribution:
+    """Cancel a distribution that waits for approval; its whole amount is carried over. Raises like `approve`."""
+    _require_right(actor, "approve_distribution")
+    _require_reason(reason)
+    with transaction.atomic():
+        distribution = _waiting_for_approval(distribution_id)
+        _update(distribution, status=Status.CANCELLED, carried_over=distribution.amount, reason=reason)
+        record(
+            "rejected", distribution=distribution, actor=actor, amount=distribution.amount,
+            currency=distribution.currency, reason=reason, data={"digest": distribution.digest},
+        )  # fmt: skip
+    return distribution
+
+
+def _waiting_for_approval(distribution_id: int) -> Distribution:
+    distribution = Distribution.objects.select_related("currency").get(pk=distribution_id)
+    if not _lock(distribution, Status.ALLOCATED):
+        raise NotWaitingForApproval(f"{distribution} is {distribution.status}: it does not wait for approval.")
+    return distribution
+
+
+# ----------------------------------------------------------------------------------------------------------------- pay
+
+
+def _pay_one_chunk(distribution: Distribution) -> bool:
+    """Pay the first chunk that nobody is paying, in one transaction with one journal.
+
+    The rows are hashed again before: paying refuses rows that are not the approved ones.
+    """
+    ledger.require_payouts_running()
+    started = time.monotonic()
+    with transaction.atomic():
+        unpaid = DistributionChunk.objects.filter(distribution=distribution, paid_at=None).order_by("number")
+        chunk = unpaid.select_for_update(no_key=True, skip_locked=True).first()
+        if chunk is not None:
+            _check_rows(distribution, chunk)
+            _post_chunk(distribution, chunk)
+            chunk.paid_at = timezone.now()
+            chunk.save(update_fields=["journal", "paid_at"])
+            # Locks the distribution's row, as late as can be: chunks are paid side by side until here.
+            _count_paid(distribution, chunk, time.monotonic() - started)
+        elif unpaid.exists() or not _lock(distribution, Status.APPROVED, Status.PAYING):
+            return False  # others are paying what is left, or have completed it
+        if not unpaid.exists():
+            _complete(distribution)
+    return True
+
+
+def _check_rows(distribution: Distribution, chunk: DistributionChunk) -> None:
+    """Raise `DigestMismatch` unless the chunk's rows hash to its root and the chunks' roots to the digest."""
+    leaves = rows.chunk_leaves(distribution, chunk.first_position, chunk.last_position)
+    roots = distribution.chunks.order_by("number").values_list("root", flat=True)
+    if root_of(leaves).hex() != chunk.root:
+        raise DigestMismatch(
+            f"{distribution}: rows {chunk.first_position} to {chunk.last_position} are not what was approved."
+        )
+    if root_from_subtrees([bytes.fromhex(root) for root in roots]).hex() != distribution.digest:
+        raise DigestMismatch(f"{distribution}: its chunks do not make up the approved digest.")
+
+
+def _post_chunk(distribution: Distribution, chunk: DistributionChunk) -> None:
+    paid_rows = Reward.objects.filter(
+        distribution=distribution, position__range=(chunk.first_position, chunk.last_position), amount__gt=0
+    )
+    chunk.journal = ledger.pay_many(
+        f"{distribution.programme}:{distribution.period_key}:{chunk.number}",
+        "distribution",
+        distribution.source_account,
+        paid_rows.values("user_id", "amount"),
+        count=chunk.recipients,
+        total=chunk.amount,
+        content=chunk.root,
+        source=f"distribution:{distribution.pk}:{chunk.number}",
+    )
+
+
+def _count_paid(distribution: Distribution, chunk: DistributionChunk, pay_seconds: float) -> None:
+    moved = Distribution.objects.filter(pk=distribution.pk, status__in=[Status.APPROVED, Status.PAYING]).update(
+        status=Status.PAYING, paid_amount=F("paid_amount") + chunk.amount
+    )
+    ensure(moved == 1, f"{distribution} was stopped while its chunk {chunk.number} was being paid")
+    distribution.refresh_from_db()
+    _update(
+        distribution,
+        paying_at=distribution.paying_at or timezone.now(),
+        seconds=_seconds(distribution, pay=distribution.seconds.get("pay", 0) + pay_seconds),
+    )
+    record(
+        "reward_distributed", distribution=distribution, amount=chunk.amount, currency=distribution.currency,
+        data={"chunk": chunk.number, "recipients": chunk.recipients, "root": chunk.root},
+    )  # fmt: skip
+
+
+def _complete(distribution: Distribution) -> None:
+    due = distribution.amount - distribution.carried_over
+    distribution.refresh_from_db(fields=["paid_amount"])
+    ensure(distribution.paid_amount == due, f"{distribution} paid {distribution.paid_amount} of {due} minor units")
+    _update(distribution, status=Status.PAID, paid_at=timezone.now())
+    programme_of(distribution).paid(distribution)
+    resolve_alert("distribution_failed", str(distribution))
+    logger.info("%s is paid", distribution, extra={"event": "distribution_paid", "amount": due})
+
+
+# ------------------------------------------------------------------------------------------------ fail, retry, reverse
+
+
+def _fail(distribution: Distribution, error: Exception) -> None:
+    """Keep what went wrong. The stage it was in stays whole, and is where a retry continues."""
+    message = error.message if isinstance(error, RewardsError) else str(error) or type(error).__name__
+    logger.error("%s failed: %s", distribution, message, exc_info=error, extra={"event": "distribution_failed"})
+    with transaction.atomic():
+        unfinished = [Status.OPEN, Status.FROZEN, Status.ALLOCATED, Status.APPROVED, Status.PAYING]
+        if not _lock(distribution, *unfinished):
+            return
+        _update(
+            distribution,
+            status=Status.FAILED,
+            failed_from=distribution.status,
+            failed_at=timezone.now(),
+            error=message,
+            error_stack="".join(traceback.format_exception(error)),
+        )
+        record("distribution_failed", distribution=distribution, success=False, error_message=message)
+        raise_alert("distribution_failed", str(distribution), message, severity="critical")
+
+
+def retry(distribution_id: int, actor: User | None = None) -> Distribution:
+    """Continue a failed distribution from the stage it failed in, and advance it. Raises `NotAllowed`, `NotFailed`."""
+    if actor is not None:
+        _require_right(actor, "run_distribution")
+    with transaction.atomic():
+        distribution = Distribution.objects.get(pk=distribution_id)
+        if not _lock(distribution, Status.FAILED):
+            raise NotFailed(f"{distribution} is {distribution.status}: only a failed one can be retried.")
+        _update(distribution, status=distribution.failed_from, failed_from="", error="", error_stack="")
+        record("retried", distribution=distribution, actor=actor)
+    return advance(distribution_id)
+
+
+def reverse(distribution_id: int, actor: User, reason: str) -> Distribution:
+    """Mirror every transfer not reversed yet, in one transaction; what is not paid yet never will be. Final.
+
+    Raises `NotAllowed`, `ReasonMissing`, `NothingToReverse`, and `InsufficientFunds` naming the first recipient who
+    has spent what he would give back; nothing is changed then.
+    """
+    _require_right(actor, "reverse_distribution")
+    _require_reason(reason)
+    with transaction.atomic():
+        distribution = Distribution.objects.select_related("currency").get(pk=distribution_id)
+        if not _lock(distribution, Status.PAYING, Status.PAID, Status.FAILED):
+            raise NothingToReverse(f"{distribution} is {distribution.status}: there is nothing to reverse.")
+        returned = sum(_reverse_chunk(chunk, reason, actor) for chunk in _paid_chunks(distribution))
+        if returned == 0:
+            raise NothingToReverse()
+        _update(distribution, status=Status.REVERSED, reversed_at=timezone.now(), reason=reason)
+        record(
+            "reversed", distribution=distribution, actor=actor, amount=returned,
+            currency=distribution.currency, reason=reason,
+        )  # fmt: skip
+    return distribution
+
+
+def _paid_chunks(distribution: Distribution) -> Any:
+    return distribution.chunks.filter(journal__isnull=False).select_related("journal").order_by("number")
+
+
+def _reverse_chunk(chunk: DistributionChunk, reason: str, actor: User) -> int:
+    """Minor units that go back to the source."""
+    ensure(chunk.journal is not None, "only a paid chunk can be reversed")
+    try:
+        mirror = ledger.reverse(chunk.journal, reason, actor)  # type: ignore[arg-type]
+    except AlreadyReversed:
+        return 0
+    return sum(Transfer.objects.filter(journal=mirror).values_list("amount", flat=True))
+
+
+# ----------------------------------------------------------------------------------------------------------- in numbers
+
+
+def record_empty(
+    programme: str,
+    periods: Sequence[tuple[str, datetime, datetime]],
+    *,
+    currency: Currency,
+    source_account: Account,
+    rule: dict[str, Any],
+    rule_version: int | None = None,
+) -> int:
+    """Record periods in which nobody took part and nothing was there to pay, set-based. Those that stand, stay.
+
+    `periods` are (key, start, end). Returns how many were written.
+    """
+    now = timezone.now()
+    common = {"programme": programme, "currency": currency, "source_account": source_account, "rule": rule}
+    empty = [
+        Distribution(
+            **common, period_key=key, starts_at=start, ends_at=end, rule_version=rule_version, status=Status.PAID,
+            results={"slices": [], "facts": {}, "unpaid": 0}, opened_at=now, frozen_at=now, allocated_at=now,
+            approved_at=now, paid_at=now,
+        )
+        for key, start, end in periods
+    ]  # fmt: skip
+    for distribution in empty:
+        distribution.digest = root_of([rows.leaf_hash(rows.header_of(distribution))]).hex()
+    before = Distribution.objects.filter(programme=programme).count()
+    with transaction.atomic():
+        Distribution.objects.bulk_create(empty, batch_size=500, ignore_conflicts=True)
+    return Distribution.objects.filter(programme=programme).count() - before
+
+
+def continue_unfinished(at: datetime) -> int:
+    """Advance what a process left unfinished; one that fails does not stop the others. Returns how many were tried."""
+    left = Distribution.objects.filter(
+        status__in=[Status.OPEN, Status.FROZEN, Status.ALLOCATED, Status.APPROVED, Status.PAYING],
+        opened_at__lt=at - ABANDONED_AFTER,
+    ).order_by("starts_at", "pk")
+    tried = 0
+    for distribution_id in left.values_list("pk", flat=True):
+        advance(distribution_id)
+        tried += 1
+    return tried
+
+
+# --------------------------------------------------------------------------------------------------------------- helpers
+
+
+def _lock(distribution: Distribution, *expected: str) -> bool:
+    """Lock the row and read it again; whether its status is one of those expected."""
+    Distribution.objects.select_for_update(no_key=True).filter(pk=distribution.pk).first()
+    distribution.refresh_from_db()
+    return distribution.status in expected
+
+
+def _update(distribution: Distribution, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(distribution, name, value)
+    distribution.save(update_fields=list(values))
+
+
+def _seconds(distribution: Distribution, **stages: float) -> dict[str, float]:
+    return {**distribution.seconds, **{name: round(value, 3) for name, value in stages.items()}}
+
+
+def _require_right(actor: User, right: str) -> None:
+    if not actor.has_perm(f"rewards.{right}"):
+        raise NotAllowed(f"{actor} may not do this: it takes the right {right!r}.")
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip():
+        raise ReasonMissing()

@@ -1,0 +1,43 @@
+"""The ledger's broken rules, one class each."""
+
+from rewards.common.errors import RewardsError
+
+
+class IdempotencyConflict(RewardsError):
+    """This key was used before with other content. Use a new key, or send the same content again."""
+
+    code = "idempotency_conflict"
+    http_status = 409
+
+
+class InsufficientFunds(RewardsError):
+    """The account does not hold enough. Fund it, or lower the amount."""
+
+    code = "insufficient_funds"
+    http_status = 409
+
+
+class InactiveCurrency(RewardsError):
+    """The currency is not active. Activate it in the admin, or use another one."""
+
+    code = "inactive_currency"
+
+
+class NotTransferable(RewardsError):
+    """Users cannot send this currency to each other."""
+
+    code = "not_transferable"
+
+
+class AlreadyReversed(RewardsError):
+    """Everything in this journal has been reversed already, or is a reversal itself."""
+
+    code = "already_reversed"
+    http_status = 409
+
+
+class PayoutsPaused(RewardsError):
+    """Payouts are paused. An administrator lifts the pause, with a reason, once its cause is gone."""
+
+    code = "payouts_paused"
+    http_status = 409

@@ -1,0 +1,459 @@
+"""Writing to the ledger. Every function needs an open transaction; the programme that pays opens it.
+
+The order inside is always the same, and it is what makes retries and concurrency safe:
+
+1. the journal's unique key is written (or the journal that has it is returned) before any balance is looked at;
+2. the transfers are written;
+3. the accounts they touch are locked in ascending id, and their balances moved, in one statement each.
+
+Amounts are whole minor units (int) throughout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import DataError, IntegrityError, connection, transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from rewards.common.amounts import MAX_MINOR, InvalidAmount
+from rewards.common.database import insert_if_absent, is_postgresql, require_transaction, sql_instant
+from rewards.common.errors import ensure
+from rewards.ledger.errors import (
+    AlreadyReversed,
+    IdempotencyConflict,
+    InactiveCurrency,
+    InsufficientFunds,
+    NotTransferable,
+    PayoutsPaused,
+)
+from rewards.ledger.models import BURN, ISSUANCE, WITHOUT_FLOOR, Account, BalanceChange, Currency, Journal, Transfer
+from rewards.parameters.services import param
+from rewards.users.models import User
+
+
+@dataclass(frozen=True)
+class Move:
+    """`amount` minor units from one account into another."""
+
+    debit: Account
+    credit: Account
+    amount: int
+
+
+# ------------------------------------------------------------------------------------------------------------ accounts
+
+
+def system_account(code: str, currency: Currency) -> Account:
+    """The account of a system code such as `treasury` or `pool:hourly`, created at zero when it is missing."""
+    floor = None if code in WITHOUT_FLOOR else 0
+    account = Account(currency=currency, code=code, min_balance=floor)
+    if insert_if_absent(account, unique=["code", "currency"], where="user_id IS NULL"):
+        return account
+    return Account.objects.get(user=None, code=code, currency=currency)
+
+
+def user_account(user: User, currency: Currency, code: str = "") -> Account:
+    """The user's own account in a currency (or his account of that code), created at zero when it is missing."""
+    account = Account(currency=currency, user=user, code=code)
+    if insert_if_absent(account, unique=["user", "currency", "code"], where="user_id IS NOT NULL"):
+        return account
+    return Account.objects.get(user=user, code=code, currency=currency)
+
+
+# ------------------------------------------------------------------------------------------------------------- posting
+
+
+def post(
+    key: str,
+    kind: str,
+    moves: Sequence[Move],
+    *,
+    reason: str = "",
+    actor: User | None = None,
+    source: str = "",
+    metadata: dict[str, Any] | None = None,
+) -> Journal:
+    """Post `moves` together under `key`, whole or not at all.
+
+    The same key with the same kind and moves returns the first journal and changes nothing. Raises
+    `IdempotencyConflict` when the key stands for something else, `InvalidAmount`, `InactiveCurrency`, and
+    `InsufficientFunds` when an account would go below its floor.
+    """
+    _check_amounts([move.amount for move in moves])
+    content = [[move.debit.pk, move.credit.pk, move.amount] for move in moves]
+    journal = Journal(
+        key=key, kind=kind, reason=reason, actor=actor, source=source, metadata=metadata or {},
+        fingerprint=_fingerprint(kind, content),
+    )  # fmt: skip
+    require_transaction()
+    with transaction.atomic():
+        if not _open(journal):
+            return _same_journal(journal)
+        _check_currencies(moves)
+        Transfer.objects.bulk_create(
+            Transfer(
+                journal=journal,
+                debit_account=move.debit,
+                credit_account=move.credit,
+                currency_id=move.debit.currency_id,
+                amount=move.amount,
+                created_at=journal.created_at,
+            )
+            for move in moves
+        )
+        _settle(journal)
+    return journal
+
+
+def pay_many(
+    key: str,
+    kind: str,
+    debit_account: Account,
+    rewards: QuerySet[Any, Any],
+    *,
+    count: int,
+    total: int,
+    content: str,
+    reason: str = "",
+    actor: User | None = None,
+    source: str = "",
+    metadata: dict[str, Any] | None = None,
+) -> Journal:
+    """Post one transfer to each row of `rewards` in a handful of statements, whatever their number.
+
+    `rewards` yields (user_id, amount), amounts above zero, each user once; `count` and `total` are what the caller
+    expects of it and are checked; `content` is a digest of it that tells a retry from a conflict. Missing accounts
+    are created. Raises like `post`.
+    """
+    _check_amounts([total])
+    journal = Journal(
+        key=key, kind=kind, reason=reason, actor=actor, source=source, metadata=metadata or {},
+        fingerprint=_fingerprint(kind, [debit_account.pk, count, total, content]),
+    )  # fmt: skip
+    require_transaction()
+    with transaction.atomic():
+        if not _open(journal):
+            return _same_journal(journal)
+        _require_active(debit_account.currency)
+        rows_sql, rows_parameters = rewards.query.sql_with_params()
+        rows = f"(SELECT * FROM ({rows_sql}) q)"
+        with connection.cursor() as cursor:
+            cursor.execute(_CREATE_MISSING_ACCOUNTS.format(rows=rows), [
+                debit_account.currency_id, sql_instant(journal.created_at), *rows_parameters, debit_account.currency_id,
+            ])  # fmt: skip
+            cursor.execute(_PAY_ROWS.format(rows=rows), [
+                journal.pk, debit_account.pk, sql_instant(journal.created_at), *rows_parameters, debit_account.currency_id,
+            ])  # fmt: skip
+            cursor.execute("SELECT count(*), sum(amount) FROM rewards_transfer WHERE journal_id = %s", [journal.pk])
+            written = cursor.fetchone()
+        ensure(tuple(map(int, written)) == (count, total), f"{key} wrote {written}, expected {(count, total)}")
+        _settle(journal)
+    return journal
+
+
+def credit(
+    user: User, currency: Currency, amount: int, key: str, reason: str, *, kind: str = "credit", **about: Any
+) -> Journal:
+    """Issue `amount` minor units to a user. Raises like `post`."""
+    move = Move(system_account(ISSUANCE, currency), user_account(user, currency), amount)
+    return post(key, kind, [move], reason=reason, **about)
+
+
+def debit(
+    user: User, currency: Currency, amount: int, key: str, reason: str, *, kind: str = "debit", **about: Any
+) -> Journal:
+    """Take `amount` minor units from a user and burn them. Raises like `post`."""
+    move = Move(user_account(user, currency), system_account(BURN, currency), amount)
+    return post(key, kind, [move], reason=reason, **about)
+
+
+def transfer(
+    from_user: User, to_user: User, currency: Currency, amount: int, key: str, reason: str = "", **about: Any
+) -> Journal:
+    """Send `amount` minor units from one user to another. Raises `NotTransferable`, and like `post`."""
+    if not currency.transferable:
+        raise NotTransferable(f"Users cannot send {currency.code} to each other.")
+    move = Move(user_account(from_user, currency), user_account(to_user, currency), amount)
+    return post(key, "transfer", [move], reason=reason, **about)
+
+
+def reverse(journal: Journal, reason: str, actor: User | None = None) -> Journal:
+    """Mirror every transfer of `journal` that is not reversed yet, whole or not at all.
+
+    Raises `AlreadyReversed` when none is left, and `InsufficientFunds` naming the first account that has spent what
+    it would give back.
+    """
+    require_transaction()
+    with transaction.atomic():
+        Journal.objects.select_for_update(no_key=True).get(pk=journal.pk)
+        done = Transfer.objects.filter(reverses__journal=journal).count()
+        mirror = Journal(
+            key=f"reverse:{journal.pk}:{done}", kind="reversal", reason=reason, actor=actor,
+            source=f"journal:{journal.pk}", fingerprint=_fingerprint("reversal", [journal.pk, done]),
+        )  # fmt: skip
+        _open(mirror)
+        with connection.cursor() as cursor:
+            cursor.execute(_MIRROR_TRANSFERS, [mirror.pk, sql_instant(mirror.created_at), journal.pk])
+            if cursor.rowcount == 0:
+                raise AlreadyReversed(f"Nothing of journal {journal.key} is left to reverse.")
+        _settle(mirror)
+    return mirror
+
+
+def require_payouts_running() -> None:
+    """Raise `PayoutsPaused` while the site-wide switch is set."""
+    if param("payouts_paused"):
+        raise PayoutsPaused()
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def balance(account: Account, at: datetime | None = None) -> int:
+    """Minor units on `account` now, or at a past instant (that instant included)."""
+    with connection.cursor() as cursor:
+        if at is None:
+            cursor.execute(_BALANCE, [account.pk])
+        else:
+            later = [account.pk, sql_instant(at)]
+            cursor.execute(_BALANCE_AT, [*later, *later, account.pk])
+        row = cursor.fetchone()
+    ensure(row is not None, f"Account {account.pk} does not exist.")
+    return int(row[0])
+
+
+@dataclass(frozen=True)
+class StatementLine:
+    """One transfer as seen from an account: `change` is signed, `balance` is what it left. Minor units."""
+
+    transfer: Transfer
+    change: int
+    balance: int
+
+    @property
+    def cursor(self) -> str:
+        """Where the next, older page starts."""
+        return f"{self.transfer.pk}:{self.balance - self.change}"
+
+
+def statement(account: Account, before: str | None = None, limit: int = 50) -> list[StatementLine]:
+    """The account's transfers, newest first, with running balance. `before` is the cursor of the last line seen.
+
+    The running balance is exact for an account with a floor; for one without, transfers that commit while the pages
+    are read may shift it by their amounts.
+    """
+    if before is None:
+        newest, running = _newest_and_balance(account)
+    else:
+        last_seen, _, rest = before.partition(":")
+        newest, running = int(last_seen) - 1, int(rest)
+    transfers = Transfer.objects.filter(pk__lte=newest).select_related("journal", "debit_account", "credit_account")
+    # Two index scans merged here: one condition over both columns would read and sort the whole history.
+    sides = [
+        transfers.filter(**{side: account}).order_by("-pk")[:limit] for side in ("debit_account", "credit_account")
+    ]
+    lines = []
+    for line in sorted((line for side in sides for line in side), key=lambda line: -line.pk)[:limit]:
+        change = line.amount if line.credit_account_id == account.pk else -line.amount
+        lines.append(StatementLine(line, change, running))
+        running -= change
+    return lines
+
+
+def _newest_and_balance(account: Account) -> tuple[int, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(_BALANCE_AND_NEWEST, [account.pk] * 3)
+        current, *newest = cursor.fetchone()
+    return max(newest), int(current)
+
+
+# ----------------------------------------------------------------------------------------------------------- the steps
+
+
+def _check_amounts(amounts: Sequence[Any]) -> None:
+    if not amounts:
+        raise InvalidAmount("A journal needs at least one transfer.")
+    for amount in amounts:
+        if type(amount) is not int:
+            raise InvalidAmount(f"An amount is a whole number of minor units, not a {type(amount).__name__}.")
+        if not 0 < amount <= MAX_MINOR:
+            raise InvalidAmount("An amount must be above zero and fit 64 bits of minor units.")
+    if sum(amounts) > MAX_MINOR:
+        raise InvalidAmount("The amounts of this journal together do not fit 64 bits.")
+
+
+def _check_currencies(moves: Iterable[Move]) -> None:
+    for move in moves:
+        _require_active(move.debit.currency)
+        ensure(move.debit.currency_id == move.credit.currency_id, "Both accounts of a transfer hold one currency.")
+        ensure(move.debit.pk != move.credit.pk, "A transfer needs two different accounts.")
+
+
+def _require_active(currency: Currency) -> None:
+    if not currency.active:
+        raise InactiveCurrency(f"The currency {currency.code} is not active.")
+
+
+def _fingerprint(kind: str, content: Any) -> str:
+    return hashlib.sha256(json.dumps([kind, content]).encode()).hexdigest()
+
+
+def _open(journal: Journal) -> bool:
+    """Write the journal; False when its key stands already. Waits for a concurrent writer of the same key."""
+    journal.created_at = timezone.now()
+    return insert_if_absent(journal, unique=["key"])
+
+
+def _same_journal(journal: Journal) -> Journal:
+    first = Journal.objects.get(key=journal.key)
+    if first.fingerprint != journal.fingerprint:
+        raise IdempotencyConflict(f"The key {journal.key!r} was used before for something else.", key=journal.key)
+    return first
+
+
+def _settle(journal: Journal) -> None:
+    """Lock the accounts the journal touches, in ascending id, and move their balances by what it says.
+
+    Accounts without a floor are not waited for: see `_change_without_floor`.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_ACCOUNTS.format(lock="FOR NO KEY UPDATE OF account" if is_postgresql() else ""),
+                       [journal.pk] * 2)  # fmt: skip
+        locked = cursor.fetchone()[0]
+        try:
+            with transaction.atomic():
+                cursor.execute(_MOVE_BALANCES, [journal.pk] * 2)
+                if cursor.rowcount != locked:
+                    raise _AccountShort
+        except _AccountShort:
+            cursor.execute(_SHORT_ACCOUNT, [journal.pk] * 2)
+            raise _insufficient(*cursor.fetchone()) from None
+        except (DataError, IntegrityError) as error:
+            raise InvalidAmount("A balance would not fit 64 bits of minor units.") from error
+        cursor.execute(_CHANGES_WITHOUT_FLOOR, [journal.pk] * 2)
+        for account_id, change in cursor.fetchall():
+            _change_without_floor(account_id, int(change))
+
+
+class _AccountShort(Exception):
+    """Not all balances could be moved: roll back those that were, then find out whose."""
+
+
+def _insufficient(account_id: int, change: int) -> InsufficientFunds:
+    account = Account.objects.select_related("currency", "user").get(pk=account_id)
+    units, need = account.currency.to_units, -int(change)
+    return InsufficientFunds(
+        f"{account} holds {units(account.balance)} and would need {units(need + (account.min_balance or 0))}.",
+        account=str(account),
+        currency=account.currency.code,
+        balance=units(account.balance),
+        need=units(need),
+    )
+
+
+def _change_without_floor(account_id: int, change: int) -> None:
+    """Change the balance of an account that is part of everything, without making everybody wait for it.
+
+    Whoever finds its row free changes it and folds in what others left; whoever finds it busy leaves his change as a
+    row of its own. Readers add the two up in one statement.
+    """
+    account = Account.objects.filter(pk=account_id)
+    if not is_postgresql():
+        account.update(balance=F("balance") + change)
+        return
+    if account.select_for_update(no_key=True, skip_locked=True).exists():
+        with connection.cursor() as cursor:
+            cursor.execute(_FOLD_CHANGES, [account_id, change, account_id])
+    else:
+        BalanceChange.objects.create(account_id=account_id, amount=change)
+
+
+_NET = """
+    SELECT account_id, sum(amount) AS change FROM (
+        SELECT credit_account_id AS account_id, amount FROM rewards_transfer WHERE journal_id = %s
+        UNION ALL
+        SELECT debit_account_id, -amount FROM rewards_transfer WHERE journal_id = %s
+    ) sides GROUP BY account_id
+"""
+
+_LOCK_ACCOUNTS = f"""
+    SELECT count(*) FROM (
+        SELECT account.id FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
+        WHERE account.min_balance IS NOT NULL ORDER BY account.id {{lock}}
+    ) locked
+"""
+
+_MOVE_BALANCES = f"""
+    UPDATE rewards_account SET balance = rewards_account.balance + net.change FROM ({_NET}) net
+    WHERE rewards_account.id = net.account_id AND rewards_account.min_balance IS NOT NULL
+      AND rewards_account.balance + net.change >= rewards_account.min_balance
+"""
+
+_SHORT_ACCOUNT = f"""
+    SELECT account.id, net.change FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
+    WHERE net.change < 0 AND account.balance + net.change < account.min_balance ORDER BY account.id LIMIT 1
+"""
+
+_CHANGES_WITHOUT_FLOOR = f"""
+    SELECT account.id, net.change FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
+    WHERE account.min_balance IS NULL ORDER BY account.id
+"""
+
+_FOLD_CHANGES = """
+    WITH folded AS (DELETE FROM rewards_balancechange WHERE account_id = %s RETURNING amount)
+    UPDATE rewards_account SET balance = balance + %s + (SELECT coalesce(sum(amount), 0) FROM folded) WHERE id = %s
+"""
+
+_CREATE_MISSING_ACCOUNTS = """
+    INSERT INTO rewards_account (currency_id, user_id, code, balance, min_balance, created_at)
+    SELECT %s, reward.user_id, '', 0, 0, %s FROM {rows} reward
+    WHERE NOT EXISTS (
+        SELECT 1 FROM rewards_account account
+        WHERE account.user_id = reward.user_id AND account.currency_id = %s AND account.code = ''
+    ) ORDER BY reward.user_id ON CONFLICT DO NOTHING
+"""
+
+_PAY_ROWS = """
+    INSERT INTO rewards_transfer (journal_id, debit_account_id, credit_account_id, currency_id, amount, created_at)
+    SELECT %s, %s, account.id, account.currency_id, reward.amount, %s
+    FROM {rows} reward JOIN rewards_account account ON account.user_id = reward.user_id AND account.code = ''
+    WHERE account.currency_id = %s
+"""
+
+_MIRROR_TRANSFERS = """
+    INSERT INTO rewards_transfer
+        (journal_id, debit_account_id, credit_account_id, currency_id, amount, created_at, reverses_id)
+    SELECT %s, original.credit_account_id, original.debit_account_id, original.currency_id, original.amount, %s,
+        original.id
+    FROM rewards_transfer original
+    WHERE original.journal_id = %s AND original.reverses_id IS NULL
+      AND NOT EXISTS (SELECT 1 FROM rewards_transfer reversal WHERE reversal.reverses_id = original.id)
+    ORDER BY original.id
+"""
+
+_STORED = """
+    account.balance + coalesce((SELECT sum(amount) FROM rewards_balancechange WHERE account_id = account.id), 0)
+"""
+
+_BALANCE = f"SELECT {_STORED} FROM rewards_account account WHERE account.id = %s"
+
+_BALANCE_AT = f"""
+    SELECT {_STORED}
+        - coalesce((SELECT sum(amount) FROM rewards_transfer WHERE credit_account_id = %s AND created_at > %s), 0)
+        + coalesce((SELECT sum(amount) FROM rewards_transfer WHERE debit_account_id = %s AND created_at > %s), 0)
+    FROM rewards_account account WHERE account.id = %s
+"""
+
+_BALANCE_AND_NEWEST = f"""
+    SELECT {_STORED},
+        coalesce((SELECT max(id) FROM rewards_transfer WHERE debit_account_id = %s), 0),
+        coalesce((SELECT max(id) FROM rewards_transfer WHERE credit_account_id = %s), 0)
+    FROM rewards_account account WHERE account.id = %s
+"""
