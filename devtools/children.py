@@ -192,4 +192,6 @@ def _prefix(name: str, position: int) -> str:
 def _ended(child: Child) -> DevelopmentError:
     code = child.process.returncode
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    return DevelopmentError("\n    ".join([f"{child.name} {how}; its last lines:", *child.last_lines]))
+    return DevelopmentError(
+        "\n    ".join([f"{child.name} {how}" + (":" if child.last_lines else "."), *child.last_lines])
+    )
