@@ -54,7 +54,7 @@ class ScaledDecimalField(models.BigIntegerField):
 
 
 class ExactDecimalField(models.CharField):
-    """A Decimal of any precision, stored as canonical decimal text. For rates and weights: it is not compared in SQL."""
+    """A Decimal of any precision, stored as canonical decimal text. For rates and weights: SQL does not compare it."""
 
     description = "An exact decimal, stored as canonical text"
 

@@ -129,7 +129,7 @@ class Month:
 
     @classmethod
     def parse(cls, key: str, zone: ZoneInfo) -> Month:
-        first = datetime.strptime(key, "%Y-%m")
+        first = date.fromisoformat(f"{key}-01")
         return cls(first.year, first.month, zone)
 
     @property

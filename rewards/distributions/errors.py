@@ -46,7 +46,7 @@ class ReasonMissing(RewardsError):
 
 
 class DigestMismatch(RewardsError):
-    """The rows are not what was approved: they do not hash to the digest. Nothing is paid; find out who changed them."""
+    """The rows are not what was approved: they do not hash to the digest. Nothing is paid; find out what changed."""
 
     code = "digest_mismatch"
     http_status = 409

@@ -68,7 +68,7 @@ _programmes: dict[str, Programme] = {}
 
 
 def register(name: str, programme: Programme) -> None:
-    """Make a programme known under its name, or under its prefix before the colon (`monthly` for `monthly:students`)."""
+    """Make a programme known by its name, or by what stands before its colon (`monthly` for `monthly:students`)."""
     _programmes[name] = programme
 
 

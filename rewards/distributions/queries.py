@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from rewards.allocation.leaves import row_leaf
 from rewards.allocation.merkle import proof_from_subtrees, root_from_subtrees, root_of
 from rewards.allocation.rules import allocate
 from rewards.common.amounts import to_units

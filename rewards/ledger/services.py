@@ -143,14 +143,14 @@ def pay_many(
             return _same_journal(journal)
         _require_active(debit_account.currency)
         rows_sql, rows_parameters = rewards.query.sql_with_params()
-        rows = f"(SELECT * FROM ({rows_sql}) q)"
+        rows, currency_id, now = f"({rows_sql})", debit_account.currency_id, sql_instant(journal.created_at)
         with connection.cursor() as cursor:
-            cursor.execute(_CREATE_MISSING_ACCOUNTS.format(rows=rows), [
-                debit_account.currency_id, sql_instant(journal.created_at), *rows_parameters, debit_account.currency_id,
-            ])  # fmt: skip
-            cursor.execute(_PAY_ROWS.format(rows=rows), [
-                journal.pk, debit_account.pk, sql_instant(journal.created_at), *rows_parameters, debit_account.currency_id,
-            ])  # fmt: skip
+            cursor.execute(
+                _CREATE_MISSING_ACCOUNTS.format(rows=rows), [currency_id, now, *rows_parameters, currency_id]
+            )
+            cursor.execute(
+                _PAY_ROWS.format(rows=rows), [journal.pk, debit_account.pk, now, *rows_parameters, currency_id]
+            )
             cursor.execute("SELECT count(*), sum(amount) FROM rewards_transfer WHERE journal_id = %s", [journal.pk])
             written = cursor.fetchone()
         ensure(tuple(map(int, written)) == (count, total), f"{key} wrote {written}, expected {(count, total)}")

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from rewards.common.amounts import MAX_MINOR, InvalidAmount
@@ -21,6 +21,7 @@ from rewards.ledger.errors import (
 )
 from rewards.ledger.models import Account, Journal, Transfer
 from rewards.ledger.services import Move
+from rewards.users.models import User
 
 pytestmark = pytest.mark.django_db
 
@@ -167,16 +168,16 @@ class TestReversal:
         assert holdings(alice, coins) == 50
 
 
+def three_hundred_each():
+    return User.objects.annotate(user_id=F("id"), amount=F("id") * 0 + 300).values("user_id", "amount")
+
+
 class TestPayMany:
     def test_pays_every_row_and_creates_accounts(self, alice, bob, carol, coins):
-        from rewards.users.models import User
-        from django.db.models import F
-
         pool = ledger.system_account("pool:hourly", coins)
         ledger.post("fund", "fund", [Move(ledger.system_account("issuance", coins), pool, 1000)])
         ledger.user_account(alice, coins)
-        rows = User.objects.values_list(F("id"), F("id") * 0 + 300).order_by("id")
-        rows = User.objects.annotate(user_id=F("id"), amount=F("id") * 0 + 300).values("user_id", "amount")
+        rows = three_hundred_each()
         first = ledger.pay_many("chunk", "payout", pool, rows, count=3, total=900, content="x")
         assert [holdings(user, coins) for user in (alice, bob, carol)] == [300, 300, 300]
         assert ledger.balance(pool) == 100
@@ -184,21 +185,15 @@ class TestPayMany:
         assert ledger.balance(pool) == 100
 
     def test_refuses_rows_that_are_not_what_was_expected(self, alice, bob, coins):
-        from rewards.users.models import User
-        from django.db.models import F
-
         pool = ledger.system_account("issuance", coins)
-        rows = User.objects.annotate(user_id=F("id"), amount=F("id") * 0 + 300).values("user_id", "amount")
+        rows = three_hundred_each()
         with pytest.raises(InvariantBroken):
             ledger.pay_many("chunk", "payout", pool, rows, count=2, total=599, content="x")
         assert not Transfer.objects.exists()
 
     def test_refuses_to_overdraw_the_source(self, alice, coins):
-        from rewards.users.models import User
-        from django.db.models import F
-
         pool = ledger.system_account("pool:hourly", coins)
-        rows = User.objects.annotate(user_id=F("id"), amount=F("id") * 0 + 300).values("user_id", "amount")
+        rows = three_hundred_each()
         with pytest.raises(InsufficientFunds, match="pool:hourly"):
             ledger.pay_many("chunk", "payout", pool, rows, count=1, total=300, content="x")
 
