@@ -1,6 +1,6 @@
 """The door where Django looks for models. Each package keeps its own in its `models.py`."""
 
-from rewards.activity.models import ActivityEvent, ClosedStretch, Counter, MetricGate
+from rewards.activity.models import ActivityEvent, ClosedStretch, Counter
 from rewards.alerts.models import Alert
 from rewards.audit.models import AuditEvent, AuditSeal
 from rewards.distributions.models import Distribution, DistributionChunk, Reward
@@ -26,7 +26,6 @@ __all__ = [
     "DistributionChunk",
     "JobRun",
     "Journal",
-    "MetricGate",
     "Parameter",
     "ParameterVersion",
     "PartnerTransfer",

@@ -13,7 +13,7 @@ QUANTITY_SCALE = 6
 
 
 class ActivityEvent(models.Model):
-    event_id = models.CharField(max_length=120, unique=True)
+    event_id = models.CharField(max_length=120)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="activity", db_constraint=False, db_index=False
     )
@@ -29,6 +29,8 @@ class ActivityEvent(models.Model):
 
     class Meta:
         constraints = [
+            # Not `unique=True`: PostgreSQL would get a second index over it, for LIKE, that nothing asks for.
+            models.UniqueConstraint(fields=["event_id"], name="activity_event_once"),
             AppendOnly(name="activity_append_only"),
             Reference(columns=["user_id"], to="rewards_user", to_columns=["id"], name="activity_user_exists"),
             WholeNumber(column="quantity", name="activity_quantity_is_whole"),
@@ -62,18 +64,11 @@ class Counter(models.Model):
         indexes = [models.Index(fields=["metric", "month", "-quantity"], name="counter_ranking")]
 
 
-class MetricGate(models.Model):
-    """One row per metric, the gate between writing events and closing hours.
-
-    Writers hold it shared, a closer holds it alone: when a stretch is closed, every event written before is visible,
-    and every event written after knows that it is late.
-    """
-
-    metric = models.CharField(max_length=60, unique=True)
-
-
 class ClosedStretch(models.Model):
-    """A stretch of time, half-open, whose events of a metric have been counted for payouts. Neighbours are merged."""
+    """A stretch of time, half-open, whose events of a metric have been counted for payouts. Neighbours are merged.
+
+    The metric `*month` stands for the months of all metrics (see `rewards.activity.services.MONTHS`).
+    """
 
     metric = models.CharField(max_length=60)
     starts_at = models.DateTimeField()

@@ -38,13 +38,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='MetricGate',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('metric', models.CharField(max_length=60, unique=True)),
-            ],
-        ),
-        migrations.CreateModel(
             name='Parameter',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -120,7 +113,7 @@ class Migration(migrations.Migration):
             name='ActivityEvent',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('event_id', models.CharField(max_length=120, unique=True)),
+                ('event_id', models.CharField(max_length=120)),
                 ('metric', models.CharField(max_length=60)),
                 ('quantity', rewards.common.fields.ScaledDecimalField(scale=6)),
                 ('occurred_at', models.DateTimeField()),
@@ -595,6 +588,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='activityevent',
             index=models.Index(fields=['user', 'metric', 'occurred_at'], name='activity_user_metric'),
+        ),
+        migrations.AddConstraint(
+            model_name='activityevent',
+            constraint=models.UniqueConstraint(fields=('event_id',), name='activity_event_once'),
         ),
         migrations.AddConstraint(
             model_name='activityevent',
