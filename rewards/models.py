@@ -7,7 +7,7 @@ from rewards.distributions.models import Distribution, DistributionChunk, Reward
 from rewards.jobs.models import JobRun, ProcessHeartbeat
 from rewards.ledger.models import Account, BalanceChange, Currency, Journal, Transfer
 from rewards.parameters.models import Parameter, ParameterVersion
-from rewards.pools.models import Accrual, CcRate, PartnerTransfer, Pool, RewardLog, VoteWeight
+from rewards.pools.models import Accrual, CarryOver, CcRate, PartnerTransfer, Pool, RewardLog, VoteWeight
 from rewards.users.models import User
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "AuditEvent",
     "AuditSeal",
     "BalanceChange",
+    "CarryOver",
     "CcRate",
     "ClosedStretch",
     "Counter",

@@ -12,6 +12,7 @@ from rewards.allocation.rules import RuleError, check_rule
 from rewards.common.fields import ExactDecimalField, ScaledDecimalField
 from rewards.distributions.models import Distribution
 from rewards.ledger.models import Currency, Journal
+from rewards.pools.intake import PoolShares, check_shares
 
 
 class Pool(models.Model):
@@ -62,8 +63,13 @@ class Pool(models.Model):
             check_rule(self.rule, self.currency.decimals if self.currency_id else 0)
         except RuleError as error:
             raise ValidationError({"rule": str(error)}, code=error.code) from error
-        if self.share is not None and not 0 <= self.share <= 1:
-            raise ValidationError({"share": "The share is a fraction from 0 to 1, such as 0.25."})
+        shares = {pool.slug: pool.share for pool in Pool.objects.exclude(slug=self.slug)} | {self.slug: self.share}
+        if len(shares) == 1:
+            return
+        try:
+            check_shares(shares[Pool.Slug.HOURLY], shares[Pool.Slug.DAILY])
+        except PoolShares as error:
+            raise ValidationError({"share": error.message}, code=error.code) from error
 
 
 class CcRate(models.Model):
@@ -128,6 +134,27 @@ class Accrual(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%dT%H}"
+
+
+class CarryOver(models.Model):
+    """What a period could not pay and a later one took up, written when that one is frozen: each unit is taken once.
+
+    Usually the next period takes all of it. One that is rejected after the next was frozen is taken up by the first
+    one frozen after that.
+    """
+
+    source = models.ForeignKey(Distribution, models.PROTECT, related_name="carried_to")
+    target = models.ForeignKey(Distribution, models.PROTECT, related_name="carried_from")
+    amount = models.BigIntegerField(help_text="Minor units")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["source", "target"], name="carry_over_once"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="carry_over_above_zero"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source_id} to {self.target_id}"
 
 
 class RewardLog(models.Model):

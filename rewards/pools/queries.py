@@ -1,0 +1,150 @@
+"""Reading what the pools are about: votes, rates, what accrued to a period, and which periods are left to do."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db.models import F, Min, Q, QuerySet, Sum
+from django.db.models.fields.json import KeyTextTransform
+
+from rewards.activity.models import ActivityEvent
+from rewards.common.errors import RewardsError
+from rewards.distributions.models import Distribution
+from rewards.ledger.models import Journal, Transfer
+from rewards.pools.models import Accrual, CarryOver, CcRate, Pool
+from rewards.pools.periods import Calendar, DailyCalendar, HourlyCalendar, PoolPeriod, periods_due
+
+CC_VOTE = "cc_vote"
+TOP_UP = "pool_top_up"
+
+Status = Distribution.Status
+
+
+class NoPools(RewardsError):
+    """There are no pools yet. Run `manage.py setup_pools --currency CODE --decimals N --cc-rate R`."""
+
+    code = "no_pools"
+
+
+def both_pools() -> tuple[Pool, Pool]:
+    """The hourly and the daily pool, with their currencies. Raises `NoPools`."""
+    pools = {pool.slug: pool for pool in Pool.objects.select_related("currency")}
+    if len(pools) < len(Pool.Slug):
+        raise NoPools
+    return pools[Pool.Slug.HOURLY], pools[Pool.Slug.DAILY]
+
+
+def calendar_of(pool: Pool) -> Calendar:
+    return HourlyCalendar() if pool.slug == Pool.Slug.HOURLY else DailyCalendar(settings.REWARDS_TIME_ZONE)
+
+
+# --------------------------------------------------------------------------------------------------------------- votes
+
+
+def votes_between(starts_at: datetime, ends_at: datetime | None = None) -> QuerySet[ActivityEvent]:
+    """The votes that count for payouts and happened from `starts_at` on, before `ends_at`."""
+    votes = ActivityEvent.objects.filter(metric=CC_VOTE, late=False, occurred_at__gte=starts_at)
+    return votes if ends_at is None else votes.filter(occurred_at__lt=ends_at)
+
+
+def next_vote_at(instant: datetime, before: datetime | None = None) -> datetime | None:
+    """When the first vote from `instant` on happened."""
+    return votes_between(instant, before).order_by("occurred_at").values_list("occurred_at", flat=True).first()
+
+
+def first_vote_at() -> datetime | None:
+    votes = ActivityEvent.objects.filter(metric=CC_VOTE, late=False)
+    return votes.order_by("occurred_at").values_list("occurred_at", flat=True).first()
+
+
+def rate_before(instant: datetime) -> CcRate | None:
+    """The CC rate, and with it the bonus rate, in force right before `instant`."""
+    return CcRate.objects.filter(starts_at__lt=instant).order_by("-starts_at").first()
+
+
+# --------------------------------------------------------------------------------------------------- a period's amount
+
+
+def accrued_to(pool: Pool, starts_at: datetime, ends_at: datetime, currency_id: int) -> int:
+    """Minor units that the votes of these hours brought into the pool, as far as they are recorded."""
+    accruals = Accrual.objects.filter(hour__gte=starts_at, hour__lt=ends_at, currency=currency_id)
+    return accruals.aggregate(total=Sum(f"{pool.slug}_amount"))["total"] or 0
+
+
+def topped_up(pool: Pool, period_key: str, currency_id: int) -> int:
+    """Minor units that operators added to a period, without what was reversed."""
+    transfers = Transfer.objects.filter(
+        journal__kind=TOP_UP,
+        journal__metadata__pool=pool.slug,
+        journal__metadata__period=period_key,
+        credit_account__code=pool.account_code,
+        currency=currency_id,
+        reversals=None,
+    )
+    return transfers.aggregate(total=Sum("amount"))["total"] or 0
+
+
+def untaken_carries(programme: str, starts_at: datetime, currency_id: int) -> list[tuple[int, int]]:
+    """(distribution id, minor units) of what earlier periods could not pay and no later one has taken up yet."""
+    earlier = Distribution.objects.filter(
+        programme=programme, starts_at__lt=starts_at, currency=currency_id, carried_over__gt=0
+    ).exclude(allocated_at=None)
+    carried = dict(earlier.order_by("starts_at").values_list("pk", "carried_over"))
+    taken = CarryOver.objects.filter(source__in=earlier).values("source").annotate(total=Sum("amount"))
+    for row in taken:
+        carried[row["source"]] -= row["total"]
+    return [(pk, amount) for pk, amount in carried.items() if amount > 0]
+
+
+# ------------------------------------------------------------------------------------------------- which periods to do
+
+
+def first_instant(pool: Pool) -> datetime | None:
+    """When the periods of a pool begin: with the first vote, or with an earlier period that was topped up."""
+    first_vote = first_vote_at()
+    key = Journal.objects.filter(kind=TOP_UP, metadata__pool=pool.slug).aggregate(
+        first=Min(KeyTextTransform("period", "metadata"))
+    )["first"]
+    top_up = calendar_of(pool).parse(key).starts_at if key else None
+    return min((instant for instant in (first_vote, top_up) if instant is not None), default=None)
+
+
+def waiting_for_approval() -> Q:
+    return Q(status=Status.ALLOCATED, approval_limit__isnull=False, amount__gte=F("approval_limit"))
+
+
+def periods_left(pool: Pool, at: datetime) -> list[PoolPeriod]:
+    """Periods that are due at `at` and neither settled nor waiting for an approval, oldest first."""
+    first = first_instant(pool)
+    if first is None:
+        return []
+    calendar = calendar_of(pool)
+    settled = Q(status__in=[Status.PAID, Status.CANCELLED, Status.REVERSED]) | waiting_for_approval()
+    done = set(Distribution.objects.filter(settled, programme=pool.programme).values_list("period_key", flat=True))
+    return [period for period in periods_due(calendar, first, at) if period.key not in done]
+
+
+def is_allocated(pool: Pool, period: PoolPeriod) -> bool:
+    of_period = Distribution.objects.filter(programme=pool.programme, period_key=period.key)
+    return of_period.exclude(allocated_at=None).exists()
+
+
+def earlier_one_missing(pool: Pool, period: PoolPeriod) -> PoolPeriod | None:
+    """The period before, where there is one and it is not allocated yet: this one has to wait for it."""
+    before = calendar_of(pool).before(period)
+    first = first_instant(pool)
+    if first is None or before.ends_at <= first or is_allocated(pool, before):
+        return None
+    return before
+
+
+def next_payout(pool: Pool, at: datetime) -> PoolPeriod:
+    """The oldest period that is left to do, else the one that is due next."""
+    left = periods_left(pool, at)
+    calendar = calendar_of(pool)
+    if left:
+        return left[0]
+    period = calendar.containing(at)
+    before = calendar.before(period)
+    return before if before.due_at > at else period
