@@ -8,8 +8,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from rewards.audit.models import AuditEvent
+from django.db import IntegrityError, transaction
+from django.db.models import Max, Q, QuerySet
+from django.utils import timezone
+
+from rewards.audit.chain import GENESIS, SEALED_COLUMNS, Place, event_hash, last_seal, seal_hash, transaction_horizon
+from rewards.audit.models import AuditEvent, AuditSeal
 from rewards.common.amounts import canonical_decimal
+from rewards.common.errors import RewardsError
 from rewards.users.models import User
 
 if TYPE_CHECKING:
@@ -17,6 +23,13 @@ if TYPE_CHECKING:
     from rewards.ledger.models import Currency
 
 LARGEST_EXACT_INTEGER = 2**53 - 1  # beyond it, readers of JSON that use doubles would see another number
+
+
+class SealedMeanwhile(RewardsError):
+    """Another process sealed these events at the same moment; there is nothing left to do for this one."""
+
+    code = "sealed_meanwhile"
+    http_status = 409
 
 
 def record(
@@ -50,6 +63,60 @@ def record(
         error_message=storable_text(error_message),
         data=storable(dict(data or {})),
     )
+
+
+def seal_events(limit: int = 1000) -> int:
+    """Seal the next run of settled events, at most `limit` of them; how many it were.
+
+    Call it until it says 0. Of two sealers at once one wins, the other gets `SealedMeanwhile`.
+    """
+    with transaction.atomic():
+        head = last_seal()
+        place = Place.after_seal(head)
+        oldest_open, next_number = transaction_horizon()
+        if place.number >= next_number:
+            return _seal_what_was_restored(head, place, next_number, limit)
+        return _seal(head, AuditEvent.objects.filter(place.before(), transaction_number__lt=oldest_open), limit)
+
+
+def _seal(head: AuditSeal | None, events: QuerySet[AuditEvent], limit: int) -> int:
+    rows = list(events.order_by("transaction_number", "id").values("id", *SEALED_COLUMNS)[:limit])
+    if rows:
+        _append_seal(
+            head,
+            entries=[[row["id"], event_hash(row)] for row in rows],
+            first_event=rows[0]["id"],
+            last_event=rows[-1]["id"],
+            last_transaction_number=rows[-1]["transaction_number"],
+            base_event=Place.after_seal(head).base_event,
+        )
+    return len(rows)
+
+
+def _seal_what_was_restored(head: AuditSeal | None, place: Place, next_number: int, limit: int) -> int:
+    """The chain is ahead of the server's counter: the database was restored into another server.
+
+    Its unsealed events are all settled and come first. Then an empty seal says up to which id the old numbers reach,
+    and the order starts again from there.
+    """
+    from_the_other = Q(transaction_number__gte=next_number)
+    sealed = _seal(head, AuditEvent.objects.filter(place.before(), from_the_other), limit)
+    if not sealed:
+        last = max(row for seal in AuditSeal.objects.iterator(chunk_size=20) for row, _ in seal.entries)
+        unsealed = AuditEvent.objects.filter(from_the_other).aggregate(last=Max("id"))["last"] or 0
+        base = max(last, unsealed)
+        _append_seal(head, entries=[], first_event=base, last_event=base, last_transaction_number=-1, base_event=base)
+    return sealed
+
+
+def _append_seal(head: AuditSeal | None, **facts: Any) -> None:
+    seal = AuditSeal(previous_hash=head.hash if head else GENESIS, sealed_at=timezone.now(), **facts)
+    seal.hash = seal_hash(seal)
+    try:
+        with transaction.atomic():
+            seal.save(force_insert=True)
+    except IntegrityError as error:  # both unique columns say the same: this seal has a successor already
+        raise SealedMeanwhile from error
 
 
 def storable(value: Any) -> Any:
