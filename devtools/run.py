@@ -53,7 +53,8 @@ def start_broker(children: Children, data: Path, broker_url: str) -> None:
 def prepare(children: Children, *, demo: bool) -> Child:
     """Bring data and static files up to date; returns the finished step whose lines tell the logins."""
     children.run("prepare", PYTHON, "-m", "devtools.prepare")
-    return children.run("demo", PYTHON, "manage.py", "demo_data", *([] if demo else ["--logins-only"]))
+    # Its standard output is shown again at the end, so its log and progress bar keep out of that.
+    return children.run("demo", PYTHON, "manage.py", "demo_data", *([] if demo else ["--logins-only"]), errors=None)
 
 
 def start_product(children: Children, port: int, *, demo: bool) -> None:
