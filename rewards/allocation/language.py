@@ -206,14 +206,18 @@ def _tiers(rule: dict[str, Any], path: str, decimals: int, prefix: str) -> Tiers
         _tier(entry, f"{_join(path, 'tiers')}[{index}]", decimals, f"{prefix}tier{index + 1}")
         for index, entry in enumerate(entries)
     )
-    before = 0
+    _check_ends(tiers)
+    if sum(tier.share or 0 for tier in tiers) > 1:
+        raise RuleError(_join(path, "tiers"), "the shares add up to more than 1: lower them")
+    return Tiers(path, by, tiers)
+
+
+def _check_ends(tiers: tuple[Tier, ...]) -> None:
+    before: int | None = 0
     for tier in tiers:
         if before is None or (tier.to is not None and tier.to <= before):
             raise RuleError(f"{tier.path}.to", "each tier ends after the one before; only the last may be open (null)")
         before = tier.to
-    if sum(tier.share or 0 for tier in tiers) > 1:
-        raise RuleError(_join(path, "tiers"), "the shares add up to more than 1: lower them")
-    return Tiers(path, by, tiers)
 
 
 def _tier(value: object, path: str, decimals: int, default_name: str) -> Tier:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -44,8 +44,8 @@ class Participants:
     amounts: Integers | None = None
 
     def __post_init__(self) -> None:
-        columns = {f"measure {name!r}": measure for name, measure in self.measures.items()}
-        columns |= {"groups": self.groups, "amounts": self.amounts}
+        columns: dict[str, Sized | None] = {"groups": self.groups, "amounts": self.amounts}
+        columns |= {f"measure {name!r}": measure for name, measure in self.measures.items()}
         for name, column in columns.items():
             if column is not None and len(column) != len(self):
                 raise ValueError(f"There are {len(self)} scores but {len(column)} rows of {name}.")

@@ -256,6 +256,21 @@ def test_positions_in_nested_slices_are_those_of_the_whole_ranking():
     assert [share.name for share in allocation.slices] == ["best2", "rest"]
 
 
+def test_a_nested_slice_reaches_no_further_than_the_one_around_it():
+    inner = slices(part("first", {"top": 1}), part("five", {"top": 5}), part("everyone", {"all": True}))
+    rule = slices(part("top2", {"top": 2}, rule=inner))
+    assert allocate(rule, 30, ranked(9, 8, 7, 6), decimals=0).amounts.tolist() == [20, 10, 0, 0]
+
+
+def test_fixed_amounts_in_a_slice_may_not_pass_what_the_slice_was_given():
+    rule = slices(part("fixed", {"group": "a"}, rule={"rule": "fixed"}), part("rest", {"group": "none"}))
+    participants = ranked(3, 2, 1, groups=["a", "b", "a"], amounts=[40, 500, 11])
+    assert allocate(rule, 102, participants, decimals=0).amounts.tolist() == [40, 0, 11]
+    with pytest.raises(BudgetExceeded) as refused:
+        allocate(rule, 100, participants, decimals=0)
+    assert (refused.value.path, refused.value.needed_minor) == ("slices[0].rule", 51)
+
+
 def test_tiers_inside_a_slice_carry_its_name():
     tiers = {"rule": "tiers", "tiers": [{"to": 1, "share": "0.7"}, {"to": 2, "share": "0.3", "name": "second"}]}
     rule = slices(part("prizes", {"all": True}, rule=tiers), part("rest", {"all": True}))

@@ -63,6 +63,22 @@ def test_same_beyond_the_budget_pays_nobody():
     assert (refused.value.needed_minor, refused.value.available_minor) == (230, 229)
 
 
+def test_same_may_not_spend_what_another_slice_left():
+    prizes = {"name": "prizes", "weight": "1", "members": {"all": True}, "rule": PODIUM}
+    nobody = {"name": "nobody", "weight": "1", "members": {"group": "x"}, "rule": {"rule": "equal"}}
+    equals = Participants(Measure([9, 9, 7], 0), groups=["a", "a", "a"])
+    with pytest.raises(BudgetExceeded) as refused:
+        amounts({"rule": "slices", "slices": [prizes, nobody]}, 400, equals, "same")
+    assert (refused.value.path, refused.value.needed_minor) == ("slices[0].rule", 230)
+
+
+def test_places_together_beyond_any_budget_are_refused_by_name():
+    rule = {"rule": "tiers", "tiers": [{"to": 2, "each": str(2**63 - 1)}, {"to": 3, "each": "1"}]}
+    for tie_policy in ("earliest", "shared", "same"):
+        with pytest.raises(BudgetExceeded):
+            amounts(rule, 2**63 - 1, ranked(9, 9, 9), tie_policy)
+
+
 def test_same_in_tiers_by_share_goes_by_what_the_better_place_gets():
     rule = {"rule": "tiers", "tiers": [{"to": 1, "share": "0.4"}, {"to": 3, "share": "0.2"}]}
     assert amounts(rule, 100, ranked(9, 9, 7), "same") == [40, 40, 10]
@@ -93,6 +109,13 @@ def test_equals_whose_own_places_fail_the_threshold_hold_none():
     assert amounts(top(2, at_least={"votes": "10"}), 100, participants, "shared") == [100, 0, 0]
 
 
+def test_who_holds_no_place_is_no_member():
+    participants = ranked(9, 5, 5, votes=[20, 3, 15])
+    rule = top(2, at_least={"votes": "10"})
+    allocation = allocate(rule, 100, participants, decimals=0, tie_policy="shared")
+    assert (allocation.slices[0].members, allocation.slices[0].rows.tolist()) == (1, [0])
+
+
 def test_a_tie_at_the_edge_of_a_percentage():
     rule = top(1)
     rule["slices"][0]["members"] = {"top_percent": "50"}
@@ -104,6 +127,11 @@ def test_weights_are_split_at_the_edge_and_left_alone_inside():
     rule = top(3, {"rule": "proportional", "by": "ecc"})
     participants = ranked(9, 9, 5, 5, ecc=[60, 20, 20, 1000])
     assert amounts(rule, 100, participants, "shared") == [60, 20, 10, 10]
+
+
+def test_equals_who_all_have_a_place_are_paid_by_their_weights():
+    rule = top(2, {"rule": "proportional", "by": "ecc"})
+    assert amounts(rule, 100, ranked(9, 9, 5, ecc=[60, 40, 7]), "shared") == [60, 40, 0]
 
 
 def test_tiers_in_a_slice_meet_its_edge_too():
