@@ -83,8 +83,8 @@ class Children:
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop_requested = True
 
-    def start(self, name: str, *command: str | Path, errors: int | None = subprocess.STDOUT) -> Child:
-        """Start a program that `watch` expects to run until it is stopped; `errors=None` leaves it our own stderr."""
+    def start(self, name: str, *command: str | Path) -> Child:
+        """Start a program that `watch` expects to run until it is stopped."""
         self._raise_if_asked_to_stop()
         output, child_output = os.pipe()
         process = subprocess.Popen(
@@ -93,7 +93,7 @@ class Children:
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=child_output,
-            stderr=errors,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=self._shared_files,
             preexec_fn=die_with_parent(),  # safe: the supervisor has one thread
@@ -105,9 +105,9 @@ class Children:
         self._selector.register(output, selectors.EVENT_READ, child)
         return child
 
-    def run(self, name: str, *command: str | Path, errors: int | None = subprocess.STDOUT) -> Child:
+    def run(self, name: str, *command: str | Path) -> Child:
         """Run one step to its end; raises DevelopmentError when it fails."""
-        child = self.start(name, *command, errors=errors)
+        child = self.start(name, *command)
         while child.process.poll() is None:
             self._raise_if_asked_to_stop()
             self._show_output()

@@ -53,8 +53,9 @@ def start_broker(children: Children, data: Path, broker_url: str) -> None:
 def prepare(children: Children, *, demo: bool) -> Child:
     """Bring data and static files up to date; returns the finished step whose lines tell the logins."""
     children.run("prepare", PYTHON, "-m", "devtools.prepare")
-    # Its standard output is shown again at the end, so its log and progress bar keep out of that.
-    return children.run("demo", PYTHON, "manage.py", "demo_data", *([] if demo else ["--logins-only"]), errors=None)
+    # A hundred paid hours are a hundred lines of log, and what it prints is shown again at the end.
+    quietly = ["env", "LOG_LEVEL=WARNING", PYTHON, "manage.py", "demo_data"]
+    return children.run("demo", *quietly, *([] if demo else ["--logins-only"]))
 
 
 def start_product(children: Children, port: int, *, demo: bool) -> None:
