@@ -244,13 +244,53 @@ LOGGING = {
     "formatters": {
         "json": {
             "()": "pythonjsonlogger.json.JsonFormatter",
-            "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
-            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+            "fmt": "%(levelname)s %(name)s %(message)s",
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "timestamp": "time",  # ISO 8601, UTC
         },
-        "text": {"format": "%(asctime)s %(levelname)-8s %(name)s: %(message)s", "datefmt": "%H:%M:%S"},
+        "text": {
+            "()": "rewards.common.logs.OneLineFormatter",
+            "format": "%(asctime)s %(levelname)-8s %(name)s: %(message)s",
+            "datefmt": "%H:%M:%S",
+        },
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
+    # Each poke would be three lines; what a job did is logged by the job.
+    "loggers": {"celery": {"level": env.str("CELERY_LOG_LEVEL", "WARNING")}},
+}
+
+# ------------------------------------------------------------------------------------------------------------- admin
+
+# Times as operators write them: 2026-11-21 07:30:00.
+FORMAT_MODULE_PATH = ["rewards_site.formats"]
+
+UNFOLD = {
+    "SITE_TITLE": "Rewards",
+    "SITE_HEADER": "Rewards",
+    "SITE_SYMBOL": "redeem",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "rewards_site.admin.favicon"}],
+    "STYLES": ["rewards_site.admin.stylesheet"],
+    "ENVIRONMENT": "rewards_site.admin.environment",
+    "DASHBOARD_CALLBACK": "rewards_site.dashboard.dashboard",
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {"navigation": "rewards_site.admin.navigation"},
+    "COLORS": {
+        "primary": {
+            "50": "#eff6ff",
+            "100": "#dbeafe",
+            "200": "#bfdbfe",
+            "300": "#93c5fd",
+            "400": "#60a5fa",
+            "500": "#3b82f6",
+            "600": "#2563eb",
+            "700": "#1d4ed8",
+            "800": "#1e40af",
+            "900": "#1e3a8a",
+            "950": "#172554",
+        },
+    },
 }
 
 # ------------------------------------------------------------------------------------------- refuse to start unsafely
@@ -276,4 +316,3 @@ if IN_PRODUCTION:
     refuse_unsafe_production()
 elif not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is not set. `python3 dev.py manage …` sets up everything needed.")
-

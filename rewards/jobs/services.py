@@ -10,18 +10,23 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from celery import current_app
+from django.contrib.sessions.models import Session
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from kombu.exceptions import OperationalError
 
 from rewards.alerts.services import CRITICAL, raise_alert, resolve_alert
 from rewards.audit.services import storable
 from rewards.common.database import insert_if_absent
 from rewards.jobs.models import JobRun
+from rewards.jobs.processes import delete_gone_processes
 from rewards.jobs.progress import Progress, RunLost, still_running
+from rewards.jobs.registry import JOBS, task_name
 from rewards.parameters.services import param
 
 HEARTBEAT_SECONDS = 10.0
@@ -72,6 +77,39 @@ def run_job(
                 _say_lost(run)
     run.refresh_from_db()
     return run
+
+
+def poke(name: str, *, trigger: str = "schedule") -> bool:
+    """Ask a worker to run a job soon. A hint and no more: False when the broker does not take it."""
+    try:
+        current_app.send_task(task_name(name), kwargs={"trigger": trigger}, expires=JOBS[name].poke_expires_seconds)
+    except OperationalError as error:
+        logger.warning("Job %s could not be poked: %s", name, error, extra={"event": "poke_failed", "job": name})
+        return False
+    return True
+
+
+def clean_up(at: datetime) -> dict[str, int]:
+    """Delete job runs older than `jobs.keep_days`, expired sessions, and processes gone for a day; how many of each.
+
+    What was paid, why, and on what grounds is never deleted: ledger, rewards, audit and activity are not touched.
+    """
+    old = JobRun.objects.filter(finished_at__lt=at - timedelta(days=param("jobs.keep_days")))
+    return {
+        "job_runs": old.delete()[0],
+        "sessions": Session.objects.filter(expire_date__lt=at).delete()[0],
+        "processes": delete_gone_processes(),
+    }
+
+
+def until_done(step: Callable[[], int]) -> Work:
+    """Work that takes a step again and again until it says that it found nothing (0 items) to do."""
+
+    def work(progress: Progress) -> None:
+        while progress.keep_going() and (done := step()):
+            progress.step(successes=done)
+
+    return work
 
 
 # --------------------------------------------------------------------------------------------------- begin and end

@@ -1,0 +1,57 @@
+"""Create what the product ships with and is not there yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import transaction
+
+from rewards.jobs.schedules import create_missing_schedules
+from rewards.ledger.models import Currency
+from rewards.parameters.services import create_missing_parameters
+from rewards.pools.services import create_default_pools
+
+METALS = ("bronze", "silver", "gold", "platinum", "diamond")
+PLAIN_CURRENCIES = (
+    "points",
+    "coins",
+    "lumees",
+    "xp",
+    "auric_coins",
+    "drop_charges",
+    "fusion_catalysts",
+    "stat_points",
+    "energy_points",
+    "stamina_points",
+    "hp_points",
+)
+CURRENCIES = (*PLAIN_CURRENCIES, *(f"token_{metal}" for metal in METALS), *(f"ticket_{metal}" for metal in METALS))
+NAMES = {"xp": "XP", "hp_points": "HP points"}
+
+
+class Command(BaseCommand):
+    help = "Creates currencies, parameters, pools and schedules that are missing. Keeps everything that is there."
+
+    def handle(self, **options: Any) -> None:
+        with transaction.atomic():
+            created = {
+                "currencies": create_missing_currencies(),
+                "parameters": create_missing_parameters(),
+                "pools": create_default_pools(Currency.objects.get(code="points")),
+                "schedules": create_missing_schedules(),
+            }
+        for what, names in created.items():
+            listed = f": {', '.join(map(str, names))}" if names else ""
+            self.stdout.write(f"{what}: {len(names)} created{listed}")
+
+
+def create_missing_currencies() -> list[str]:
+    """All without decimals; codes of those created."""
+    created = []
+    for code in CURRENCIES:
+        name = NAMES.get(code) or code.replace("_", " ").capitalize()
+        _, is_new = Currency.objects.get_or_create(code=code, defaults={"name": name})
+        if is_new:
+            created.append(code)
+    return created
