@@ -71,6 +71,13 @@ def insert_if_absent(instance: models.Model, unique: Sequence[str], where: str =
 # ---------------------------------------------------------------------------------------------- many rows at once
 
 
+def sort_in_memory() -> None:
+    """Let this transaction sort and hash in memory: the 4 MB that PostgreSQL allows by itself go to disk and back."""
+    if is_postgresql():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL work_mem = '128MB'")
+
+
 def write_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write many rows, streamed: COPY on PostgreSQL, executemany elsewhere. Values are None, bool, int or str.
 

@@ -115,7 +115,9 @@ class Reward(models.Model):
     distribution = models.ForeignKey(
         Distribution, models.PROTECT, related_name="rewards", db_constraint=False, db_index=False
     )
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="rewards", db_constraint=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="rewards", db_constraint=False, db_index=False
+    )
     position = models.PositiveIntegerField(help_text="1-based place after tie-breaking")
     rank = models.PositiveIntegerField(help_text="Place in which equals share a number")
     score = models.CharField(max_length=80, help_text="Canonical decimal text")
@@ -127,7 +129,8 @@ class Reward(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["distribution", "position"], name="reward_one_per_position"),
-            models.UniqueConstraint(fields=["distribution", "user"], name="reward_one_per_user"),
+            # The user first: it serves look-ups by user too, and nobody takes it for a way to a run of positions.
+            models.UniqueConstraint(fields=["user", "distribution"], name="reward_one_per_user"),
             models.CheckConstraint(condition=Q(amount__gte=0), name="reward_amount_not_negative"),
             Reference(
                 columns=["distribution_id"],

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db.models import Sum
+from django.db.models.functions import TruncDate
 
 from rewards.allocation.merkle import proof_from_subtrees, root_from_subtrees, root_of
 from rewards.allocation.rules import allocate
@@ -14,7 +18,7 @@ from rewards.distributions import rows
 from rewards.distributions.errors import NoSuchRow
 from rewards.distributions.models import Distribution, DistributionChunk, Reward
 from rewards.distributions.programmes import registered_programmes
-from rewards.ledger.models import Transfer
+from rewards.ledger.models import Currency, Transfer
 from rewards.parameters.services import param
 from rewards.users.models import User
 
@@ -162,6 +166,28 @@ def exported(distribution: Distribution) -> Iterator[dict[str, Any]]:
         }
 
 
+def reward_lines(distribution: Distribution) -> Iterator[tuple[Any, ...]]:
+    """(period key, user, position, rank, score, amount in currency units, status) of each row, by position."""
+    units = distribution.currency.to_units
+    for chunk in distribution.chunks.order_by("number"):
+        reversed_users = set(
+            Transfer.objects.filter(journal_id=chunk.journal_id, reversals__isnull=False).values_list(
+                "credit_account__user_id", flat=True
+            )
+        )
+        unpaid = Reward.Status.FAILED if distribution.status == Status.FAILED else Reward.Status.ALLOCATED
+        paid = Reward.Status.PAID if chunk.journal_id else unpaid
+        rewards = Reward.objects.filter(
+            distribution=distribution, position__range=(chunk.first_position, chunk.last_position)
+        ).order_by("position")
+        columns = rewards.values_list("user_id", "user__username", "position", "rank", "score", "amount")
+        for user_id, username, position, rank, score, amount in columns.iterator(chunk_size=5_000):
+            status = Reward.Status.REVERSED if user_id in reversed_users else paid
+            if amount == 0:
+                status = Reward.Status.NONE
+            yield (distribution.period_key, username, position, rank, score, units(amount), status.value)
+
+
 # ---------------------------------------------------------------------------------------------------- a distribution
 
 
@@ -297,3 +323,23 @@ def _opened(distribution: Distribution, at: datetime) -> PeriodState:
 def waits_for_approval(distribution: Distribution) -> bool:
     limit = distribution.approval_limit
     return distribution.status == Status.ALLOCATED and limit is not None and distribution.amount >= limit
+
+
+def unfinished_states(at: datetime, limit: int = 200) -> list[PeriodState]:
+    """The distributions that are not done, oldest first: running, waiting for approval, failed, stuck."""
+    done = [Status.PAID, Status.CANCELLED, Status.REVERSED]
+    left = Distribution.objects.select_related("currency").exclude(status__in=done).order_by("starts_at", "pk")
+    return [_opened(distribution, at) for distribution in left[:limit]]
+
+
+def paid_by_day(since: datetime, zone: ZoneInfo) -> list[tuple[Currency, str, date, int]]:
+    """(currency, programme, local day of the period, minor units paid) for periods from `since` on, without reversed ones."""
+    counted = Distribution.objects.filter(starts_at__gte=since, paid_amount__gt=0).exclude(status=Status.REVERSED)
+    days = (
+        counted.annotate(day=TruncDate("starts_at", tzinfo=zone))
+        .values("currency", "programme", "day")
+        .annotate(total=Sum("paid_amount"))
+        .order_by("programme", "day")
+    )
+    currencies = Currency.objects.in_bulk({row["currency"] for row in days})
+    return [(currencies[row["currency"]], row["programme"], row["day"], int(row["total"])) for row in days]

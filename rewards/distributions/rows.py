@@ -92,11 +92,11 @@ class RowWriter:
     def _rows_and_leaves(self) -> Iterator[tuple[tuple[Any, ...], bytes]]:
         snapshot, decimals = self.snapshot, self.decimals
         columns = zip(
-            snapshot.user_ids.tolist(),
+            _streamed(snapshot.user_ids),
             snapshot.usernames,
-            competition_ranks(snapshot.scores.values).tolist(),
+            _streamed(competition_ranks(snapshot.scores.values)),
             _decimal_texts(snapshot.scores),
-            self.allocation.amounts.tolist(),
+            _streamed(self.allocation.amounts),
             self.allocation.breakdowns(),
             _inputs(snapshot),
             _salts(len(snapshot)),
@@ -170,7 +170,7 @@ def _shown_breakdown(stored: str, decimals: int) -> dict[str, str]:
 def _decimal_texts(measure: Measure) -> Iterator[str]:
     """Canonical decimal text of each value of a measure."""
     decimals = measure.decimals
-    for value in _as_list(measure.values):
+    for value in _streamed(measure.values):
         if decimals == 0:
             yield str(value)
             continue
@@ -178,8 +178,11 @@ def _decimal_texts(measure: Measure) -> Iterator[str]:
         yield text.removesuffix(".")
 
 
-def _as_list(values: Any) -> Any:
-    return values.tolist() if isinstance(values, np.ndarray) else values
+def _streamed(values: Any) -> Iterator[int]:
+    """The values as Python integers, a few thousand at a time: a million of them at once are forty megabytes."""
+    for first in range(0, len(values), 16_384):
+        block = values[first : first + 16_384]
+        yield from block.tolist() if isinstance(block, np.ndarray) else block
 
 
 def _inputs(snapshot: Snapshot) -> Iterator[str | None]:
@@ -194,7 +197,7 @@ def _inputs_of_rows(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
     columns: list[Iterable[Any]] = [_decimal_texts(snapshot.measures[name]) for name in names]
     measures = zip(*columns, strict=True) if names else iter([()] * len(snapshot))
     groups = iter(snapshot.groups) if snapshot.groups is not None else None
-    amounts = iter(_as_list(snapshot.amounts)) if snapshot.amounts is not None else None
+    amounts = _streamed(snapshot.amounts) if snapshot.amounts is not None else None
     for values in measures:
         row: dict[str, Any] = {}
         if names:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-from rewards.common.database import missing_guards
+from rewards.alerts.services import raise_alert, resolve_alert
+from rewards.common.database import guarded_models, missing_guards
+from rewards.parameters.services import param, set_parameter
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,34 @@ def run_checks() -> Iterator[Finding]:
         started = time.monotonic()
         looked_at, offenders = check.find()
         yield Finding(check.promise, looked_at, offenders, time.monotonic() - started)
+
+
+def prove(show: Callable[[Finding], None]) -> dict[str, object]:
+    """Run every check, hand each finding to `show` as it comes, and pause payouts when one fails.
+
+    Returns what a job keeps as its result.
+    """
+    findings = []
+    for finding in run_checks():
+        show(finding)
+        findings.append(finding)
+    broken = [finding for finding in findings if not finding.holds]
+    if broken:
+        sentence = "; ".join(f"{finding.promise}: {finding.offenders[0]}" for finding in broken)
+        raise_alert("ledger_check_failed", message=sentence, severity="critical")
+        if not param("payouts_paused"):
+            set_parameter("payouts_paused", True, actor=None, reason=f"The ledger check failed. {sentence}"[:1000])
+    else:
+        resolve_alert("ledger_check_failed")
+    return {
+        "promises": len(findings),
+        "broken": len(broken),
+        "findings": [
+            {"promise": each.promise, "looked_at": each.looked_at, "offenders": each.offenders[:10],
+             "seconds": round(each.seconds, 3)}
+            for each in findings
+        ],
+    }  # fmt: skip
 
 
 def query(sql: str, parameters: Iterable[object] = ()) -> list[tuple]:
@@ -110,8 +140,6 @@ def keys_are_used_once() -> tuple[int, list[str]]:
 
 
 def guards_stand() -> tuple[int, list[str]]:
-    from rewards.common.database import guarded_models
-
     return len(list(guarded_models())), [f"the trigger {name} is missing" for name in missing_guards()]
 
 

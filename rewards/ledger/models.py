@@ -61,7 +61,10 @@ class Account(models.Model):
     """
 
     currency = models.ForeignKey(Currency, models.PROTECT, related_name="accounts", db_index=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="accounts")
+    # The unique constraint on (user, currency, code) is its index.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="accounts", db_index=False
+    )
     code = models.CharField(max_length=80, blank=True, default="")
     balance = models.BigIntegerField(default=0)
     min_balance = models.BigIntegerField(null=True, default=0, help_text="Minor units; empty means no floor")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -108,7 +109,7 @@ def post(
             )
             for move in moves
         )
-        _settle(journal)
+        _settle(journal, _changes_without_floor(moves))
     return journal
 
 
@@ -154,7 +155,7 @@ def pay_many(
             cursor.execute("SELECT count(*), sum(amount) FROM rewards_transfer WHERE journal_id = %s", [journal.pk])
             written = cursor.fetchone()
         ensure(tuple(map(int, written)) == (count, total), f"{key} wrote {written}, expected {(count, total)}")
-        _settle(journal)
+        _settle(journal, {} if debit_account.has_floor else {debit_account.pk: -total})
     return journal
 
 
@@ -203,7 +204,9 @@ def reverse(journal: Journal, reason: str, actor: User | None = None) -> Journal
             cursor.execute(_MIRROR_TRANSFERS, [mirror.pk, sql_instant(mirror.created_at), journal.pk])
             if cursor.rowcount == 0:
                 raise AlreadyReversed(f"Nothing of journal {journal.key} is left to reverse.")
-        _settle(mirror)
+            cursor.execute(_CHANGES_WITHOUT_FLOOR, [mirror.pk] * 2)
+            without_floor = {account_id: int(change) for account_id, change in cursor.fetchall()}
+        _settle(mirror, without_floor)
     return mirror
 
 
@@ -318,10 +321,10 @@ def _same_journal(journal: Journal) -> Journal:
     return first
 
 
-def _settle(journal: Journal) -> None:
+def _settle(journal: Journal, without_floor: dict[int, int]) -> None:
     """Lock the accounts the journal touches, in ascending id, and move their balances by what it says.
 
-    Accounts without a floor are not waited for: see `_change_without_floor`.
+    `without_floor` are the changes of the accounts that nobody waits for: see `_change_without_floor`.
     """
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_ACCOUNTS.format(lock="FOR NO KEY UPDATE OF account" if is_postgresql() else ""),
@@ -337,9 +340,8 @@ def _settle(journal: Journal) -> None:
             raise _insufficient(*cursor.fetchone()) from None
         except (DataError, IntegrityError) as error:
             raise InvalidAmount("A balance would not fit 64 bits of minor units.") from error
-        cursor.execute(_CHANGES_WITHOUT_FLOOR, [journal.pk] * 2)
-        for account_id, change in cursor.fetchall():
-            _change_without_floor(account_id, int(change))
+    for account_id, change in sorted(without_floor.items()):
+        _change_without_floor(account_id, change)
 
 
 class _AccountShort(Exception):
@@ -356,6 +358,16 @@ def _insufficient(account_id: int, change: int) -> InsufficientFunds:
         balance=units(account.balance),
         need=units(need),
     )
+
+
+def _changes_without_floor(moves: Iterable[Move]) -> dict[int, int]:
+    changes: dict[int, int] = defaultdict(int)
+    for move in moves:
+        if not move.debit.has_floor:
+            changes[move.debit.pk] -= move.amount
+        if not move.credit.has_floor:
+            changes[move.credit.pk] += move.amount
+    return changes
 
 
 def _change_without_floor(account_id: int, change: int) -> None:
@@ -424,7 +436,7 @@ _PAY_ROWS = """
     INSERT INTO rewards_transfer (journal_id, debit_account_id, credit_account_id, currency_id, amount, created_at)
     SELECT %s, %s, account.id, account.currency_id, reward.amount, %s
     FROM {rows} reward JOIN rewards_account account ON account.user_id = reward.user_id AND account.code = ''
-    WHERE account.currency_id = %s
+    WHERE account.currency_id = %s ORDER BY account.id
 """
 
 _MIRROR_TRANSFERS = """
