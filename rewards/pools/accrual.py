@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import BigIntegerField, Count, Sum
@@ -18,7 +19,7 @@ from django.db.models.functions import Cast
 from rewards.activity.models import QUANTITY_SCALE
 from rewards.activity.services import close_stretch
 from rewards.common.amounts import MAX_MINOR, InvalidAmount, canonical_decimal
-from rewards.common.database import in_batches, table_of
+from rewards.common.database import in_batches, sql_instant, table_of
 from rewards.common.errors import RewardsError
 from rewards.common.periods import ONE_HOUR, Hour
 from rewards.ledger.models import ISSUANCE, Currency, Journal
@@ -126,26 +127,29 @@ def _missing_hours(starts_at: datetime, ends_at: datetime) -> list[datetime]:
 
 def _claim(hours: Sequence[datetime], currency: Currency, at: datetime) -> list[datetime]:
     """Write the row of each hour, empty; those that this call wrote, in order. Waits for whoever is writing one."""
-    fields = [field for field in Accrual._meta.concrete_fields if not field.primary_key]
     quote = connection.ops.quote_name
-    row = f"({', '.join(['%s'] * len(fields))})"
+    names, empty = _empty_row(currency, at)
+    columns = ", ".join(quote(name) for name in [*names, "hour"])
+    row = f"({', '.join(['%s'] * (len(names) + 1))})"
     claimed: list[datetime] = []
     with connection.cursor() as cursor:
         for batch in in_batches(hours, ROWS_PER_STATEMENT):
-            accruals = [Accrual(hour=hour, currency=currency, accrued_at=at) for hour in batch]
             cursor.execute(
-                f"INSERT INTO {table_of(Accrual)} ({', '.join(quote(field.column) for field in fields)}) "
-                f"VALUES {', '.join([row] * len(batch))} ON CONFLICT (hour) DO NOTHING RETURNING {quote('id')}",
-                [
-                    field.get_db_prep_save(getattr(accrual, field.attname), connection)
-                    for accrual in accruals
-                    for field in fields
-                ],
+                f"INSERT INTO {table_of(Accrual)} ({columns}) VALUES {', '.join([row] * len(batch))} "
+                f"ON CONFLICT (hour) DO NOTHING RETURNING {quote('id')}",
+                [value for hour in batch for value in (*empty, sql_instant(hour))],
             )
             written = [pk for (pk,) in cursor.fetchall()]
-            mine = batch if len(written) == len(batch) else _hours_of(written)
-            claimed.extend(mine)
+            claimed.extend(batch if len(written) == len(batch) else _hours_of(written))
     return claimed
+
+
+def _empty_row(currency: Currency, at: datetime) -> tuple[list[str], list[Any]]:
+    """Columns and values that all claimed rows share."""
+    accrual = Accrual(currency=currency, accrued_at=at)
+    fields = [field for field in Accrual._meta.concrete_fields if not field.primary_key and field.name != "hour"]
+    values = [field.get_db_prep_save(getattr(accrual, field.attname), connection) for field in fields]
+    return [field.column for field in fields], values
 
 
 def _hours_of(accrual_ids: Sequence[int]) -> list[datetime]:

@@ -84,6 +84,10 @@ class ExportResult:
     left: int = 0
     last_error: str = ""
 
+    def figures(self) -> dict[str, int | str]:
+        """For the row of the job."""
+        return {"sent": self.sent, "failed": self.failed, "left": self.left, "last_error": self.last_error}
+
 
 def setup_partner_database() -> bool:
     """Create the partner's table with its primary key; False when it stands already.
@@ -260,6 +264,8 @@ def _send(batch: Sequence[PartnerTransfer], at: datetime, result: ExportResult) 
         found = standing.get((row.partner.username, row.time))
         if found == Decimal(_units(row)):
             arrived.append(row.pk)
+        elif found is None:
+            _note(row, "The partner's table did not keep this row.", result)
         else:
             _note(row, f"The partner's table holds {found} for this partner and hour, not {_units(row)}.", result)
     _unsent().filter(pk__in=arrived).update(sent_at=at, attempts=F("attempts") + 1, last_error="")

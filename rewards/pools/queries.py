@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import F, Min, Q, QuerySet, Sum
+from django.db.models import CharField, F, Min, Q, QuerySet, Sum
 from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
 
 from rewards.activity.models import ActivityEvent
 from rewards.common.errors import RewardsError
 from rewards.distributions.models import Distribution
-from rewards.ledger.models import Journal, Transfer
+from rewards.ledger.models import Transfer
 from rewards.pools.models import Accrual, CarryOver, CcRate, Pool
 from rewards.pools.periods import Calendar, DailyCalendar, HourlyCalendar, PoolPeriod, periods_due
 
@@ -72,16 +73,17 @@ def accrued_to(pool: Pool, starts_at: datetime, ends_at: datetime, currency_id: 
     return accruals.aggregate(total=Sum(f"{pool.slug}_amount"))["total"] or 0
 
 
-def topped_up(pool: Pool, period_key: str, currency_id: int) -> int:
-    """Minor units that operators added to a period, without what was reversed."""
+def top_ups_of(pool: Pool) -> QuerySet[Transfer]:
+    """What operators added to periods of a pool, without what was reversed; `period_key` says to which."""
     transfers = Transfer.objects.filter(
-        journal__kind=TOP_UP,
-        journal__metadata__pool=pool.slug,
-        journal__metadata__period=period_key,
-        credit_account__code=pool.account_code,
-        currency=currency_id,
-        reversals=None,
+        journal__kind=TOP_UP, credit_account__code=pool.account_code, reverses=None, reversals=None
     )
+    return transfers.annotate(period_key=Cast(KeyTextTransform("period", "journal__metadata"), CharField()))
+
+
+def topped_up(pool: Pool, period_key: str, currency_id: int) -> int:
+    """Minor units that operators added to a period."""
+    transfers = top_ups_of(pool).filter(period_key=period_key, currency=currency_id)
     return transfers.aggregate(total=Sum("amount"))["total"] or 0
 
 
@@ -103,9 +105,7 @@ def untaken_carries(programme: str, starts_at: datetime, currency_id: int) -> li
 def first_instant(pool: Pool) -> datetime | None:
     """When the periods of a pool begin: with the first vote, or with an earlier period that was topped up."""
     first_vote = first_vote_at()
-    key = Journal.objects.filter(kind=TOP_UP, metadata__pool=pool.slug).aggregate(
-        first=Min(KeyTextTransform("period", "metadata"))
-    )["first"]
+    key = top_ups_of(pool).aggregate(first=Min("period_key"))["first"]
     top_up = calendar_of(pool).parse(key).starts_at if key else None
     return min((instant for instant in (first_vote, top_up) if instant is not None), default=None)
 
@@ -148,3 +148,13 @@ def next_payout(pool: Pool, at: datetime) -> PoolPeriod:
     period = calendar.containing(at)
     before = calendar.before(period)
     return before if before.due_at > at else period
+
+
+def next_in_line(pool: Pool) -> PoolPeriod | None:
+    """The period after the newest one opened: what `next_payout` finds, without walking them all."""
+    newest = Distribution.objects.filter(programme=pool.programme).order_by("-starts_at").first()
+    calendar = calendar_of(pool)
+    if newest is not None:
+        return calendar.after(calendar.parse(newest.period_key))
+    first = first_instant(pool)
+    return calendar.containing(first) if first else None

@@ -1,4 +1,4 @@
-"""Doing every period that is due and not done, oldest first. The schedule only pokes: what is due is worked out here."""
+"""Doing every period that is due and not done, oldest first. The schedule only pokes; what is due stands here."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from django.db import transaction
-from django.db.models.fields.json import KeyTextTransform
 
 from rewards.alerts.services import CRITICAL, raise_alert, resolve_alert
 from rewards.common.errors import RewardsError
 from rewards.distributions.errors import NotYet
 from rewards.distributions.models import Distribution
 from rewards.distributions.services import advance, open_distribution, record_empty, retry
-from rewards.ledger.models import Account, Currency, Journal
+from rewards.ledger.models import Account, Currency
 from rewards.ledger.services import system_account
 from rewards.parameters.services import param
 from rewards.pools.accrual import accrue
@@ -24,11 +23,11 @@ from rewards.pools.models import Accrual, Pool
 from rewards.pools.periods import PoolPeriod
 from rewards.pools.programmes import CC_MARKET
 from rewards.pools.queries import (
-    TOP_UP,
     both_pools,
     earlier_one_missing,
     next_vote_at,
     periods_left,
+    top_ups_of,
     untaken_carries,
 )
 from rewards.pools.reports import report_empty
@@ -254,10 +253,7 @@ def _record_empty(pool: Pool, periods: Sequence[PoolPeriod], at: datetime) -> bo
 def _something_to_pay(pool: Pool, first: PoolPeriod, last: PoolPeriod) -> bool:
     if untaken_carries(pool.programme, first.starts_at, pool.currency_id):
         return True
-    top_ups = Journal.objects.filter(kind=TOP_UP, metadata__pool=pool.slug).annotate(
-        period=KeyTextTransform("period", "metadata")
-    )
-    if top_ups.filter(period__gte=first.key, period__lte=last.key).exists():
+    if top_ups_of(pool).filter(period_key__gte=first.key, period_key__lte=last.key).exists():
         return True
     return Accrual.objects.filter(hour__gte=first.starts_at, hour__lt=last.ends_at, votes__gt=0).exists()
 
