@@ -41,7 +41,8 @@ def export_partners(trigger: str = "schedule") -> None:
     )
 
 
-@shared_task
+# Over ten million transfers it takes minutes; below the hour after which Redis would hand the message out again.
+@shared_task(soft_time_limit=3_000, time_limit=3_300)
 def check_ledger(trigger: str = "schedule") -> None:
     def work(progress: Progress) -> Mapping[str, Any]:
         return prove(lambda finding: progress.step(successes=int(finding.holds), failures=int(not finding.holds)))

@@ -20,7 +20,7 @@ app.autodiscover_tasks()
 class Heartbeats(bootsteps.StartStopStep):
     """As long as the worker takes messages its row says so. Without its broker it falls silent, as it should."""
 
-    requires = {"celery.worker.consumer.tasks:Tasks"}
+    requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         self.timer_entry: Any = None

@@ -146,13 +146,14 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 
 # -------------------------------------------------------------------------------------------------------------- jobs
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", "memory://" if ENVIRONMENT == "test" else "")
 _broker = CELERY_BROKER_URL.partition("://")[0]
 if _broker in ("redis", "rediss"):
-    CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {"visibility_timeout": 3600}
 elif _broker == "amqp":
     CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
 elif _broker == "filesystem":

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Max, Model, Q, QuerySet
 from django.utils import timezone
 
 from rewards.audit.chain import GENESIS, SEALED_COLUMNS, Place, event_hash, last_seal, seal_hash, transaction_horizon
@@ -17,10 +17,6 @@ from rewards.audit.models import AuditEvent, AuditSeal
 from rewards.common.amounts import canonical_decimal
 from rewards.common.errors import RewardsError
 from rewards.users.models import User
-
-if TYPE_CHECKING:
-    from rewards.distributions.models import Distribution
-    from rewards.ledger.models import Currency
 
 LARGEST_EXACT_INTEGER = 2**53 - 1  # beyond it, readers of JSON that use doubles would see another number
 
@@ -35,11 +31,11 @@ class SealedMeanwhile(RewardsError):
 def record(
     event_type: str,
     *,
-    distribution: Distribution | None = None,
+    distribution: Model | None = None,
     user: User | None = None,
     actor: User | None = None,
     amount: int | None = None,
-    currency: Currency | None = None,
+    currency: Model | None = None,
     reward_id: str = "",
     reason: str = "",
     success: bool = True,
@@ -48,15 +44,16 @@ def record(
 ) -> AuditEvent:
     """Write one event, in the caller's transaction: what is rolled back leaves no event behind.
 
-    `amount` is in minor units. In `data`, decimals, dates, UUIDs, floats and integers beyond ±(2**53 - 1) become text.
+    `distribution` and `currency` are rows of those models, which stand above this package; `amount` is in minor units.
+    In `data`, decimals, dates, UUIDs, floats and integers beyond ±(2**53 - 1) become text.
     """
     return AuditEvent.objects.create(
         event_type=event_type,
-        distribution=distribution,
+        distribution=distribution,  # type: ignore[misc]
         user=user,
         actor=actor,
         amount=amount,
-        currency=currency,
+        currency=currency,  # type: ignore[misc]
         reward_id=storable_text(reward_id),
         reason=storable_text(reason),
         success=success,

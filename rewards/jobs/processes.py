@@ -7,6 +7,7 @@ import os
 import socket
 from datetime import timedelta
 from time import monotonic
+from typing import Any
 
 from django.db import DatabaseError, close_old_connections, connection
 from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
@@ -53,7 +54,7 @@ def stopped(kind: str) -> None:
     _heard_at.pop(name, None)
 
 
-def running_processes(kind: str) -> QuerySet[ProcessHeartbeat]:
+def running_processes(kind: str) -> QuerySet[Any]:
     """Processes that have not said goodbye, the one heard of last first, each with its `silence` (a timedelta)."""
     silence = ExpressionWrapper(Now() - F("heartbeat_at"), output_field=DurationField())
     return ProcessHeartbeat.objects.filter(kind=kind, stopped_at=None).annotate(silence=silence).order_by("silence")
@@ -61,8 +62,8 @@ def running_processes(kind: str) -> QuerySet[ProcessHeartbeat]:
 
 def seconds_of_silence(kind: str) -> float | None:
     """Seconds since any process of this kind was heard of; None when none is running."""
-    newest = running_processes(kind).first()
-    return None if newest is None else max(0.0, newest.silence.total_seconds())
+    shortest = running_processes(kind).values_list("silence", flat=True).first()
+    return None if shortest is None else max(0.0, shortest.total_seconds())
 
 
 def delete_gone_processes() -> int:

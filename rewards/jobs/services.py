@@ -23,6 +23,7 @@ from kombu.exceptions import OperationalError
 from rewards.alerts.services import CRITICAL, raise_alert, resolve_alert
 from rewards.audit.services import storable
 from rewards.common.database import insert_if_absent
+from rewards.jobs import shutdown
 from rewards.jobs.models import JobRun
 from rewards.jobs.processes import delete_gone_processes
 from rewards.jobs.progress import Progress, RunLost, still_running
@@ -120,7 +121,7 @@ def _begin(name: str, trigger: str, wait_seconds: float) -> JobRun | None:
     while (run := _try_to_begin(name, trigger)) is None:
         if _take_over_lost(name):
             continue
-        if time.monotonic() < deadline:
+        if time.monotonic() < deadline and not shutdown.asked():
             time.sleep(WAIT_BETWEEN_TRIES_SECONDS)
         elif _running(name).update(overlaps=F("overlaps") + 1):
             logger.info("Job %s is running already", name, extra={"event": "job_overlap", "job": name})

@@ -53,7 +53,11 @@ def run_as_job(
     Raises `CommandError` when that is not enough, or when the work failed.
     """
     with stopping_at_signals(), tqdm(total=total, unit=unit, disable=None, leave=False, desc=name) as bar:
-        run = run_job(name, work, trigger="command", wait_seconds=WAIT_SECONDS, on_step=bar.update)
+
+        def move_bar(done: int) -> None:
+            bar.update(done)
+
+        run = run_job(name, work, trigger="command", wait_seconds=WAIT_SECONDS, on_step=move_bar)
     if run is None:
         raise CommandError(f"{name} is running already, on this machine or another. Try again when it has finished.")
     if run.status != JobRun.Status.SUCCEEDED:
@@ -65,17 +69,19 @@ def run_as_job(
 def closing_line(run: JobRun) -> str:
     """`run_hourly: 3 items, 3 succeeded, 0 failed, 0.4 s`, then what the work reported."""
     line = f"{run.job}: {run.items} items, {run.successes} succeeded, {run.failures} failed, {run.seconds or 0:.1f} s"
-    facts = {key: value for key, value in run.results.items() if isinstance(value, int | str) and key != "unfinished"}
-    for key, value in facts.items():
-        line += f", {key.replace('_', ' ')} {value}"
+    for key, value in sorted(run.results.items()):
+        if isinstance(value, int | str) and value is not False and value != "" and key != "unfinished":
+            line += f", {key.replace('_', ' ')} {value}"
     return line + (" (stopped early: run it again to go on)" if run.results.get("unfinished") else "")
 
 
 @contextmanager
 def stopping_at_signals() -> Iterator[None]:
-    """SIGTERM and Ctrl-C ask for a shutdown instead of ending the process in the middle of a step."""
+    """SIGTERM and Ctrl-C let the step under way finish; a second one does not wait for it."""
 
     def ask(number: int, frame: object) -> None:
+        if shutdown.asked():
+            raise KeyboardInterrupt
         shutdown.ask()
 
     try:

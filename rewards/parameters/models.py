@@ -11,6 +11,7 @@ from django.dispatch import receiver
 from simple_history.models import HistoricalRecords
 
 from rewards.parameters.registry import PARAMETERS
+from rewards.users.models import User
 
 
 class Parameter(models.Model):
@@ -21,6 +22,9 @@ class Parameter(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
 
     history = HistoricalRecords()
+    # What simple-history puts into the next record, where it was said.
+    _history_user: User | None
+    _change_reason: str
 
     def __str__(self) -> str:
         return self.key

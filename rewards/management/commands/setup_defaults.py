@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -35,7 +36,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         with transaction.atomic():
-            created = {
+            created: dict[str, Sequence[object]] = {
                 "currencies": create_missing_currencies(),
                 "parameters": create_missing_parameters(),
                 "pools": create_default_pools(Currency.objects.get(code="points")),

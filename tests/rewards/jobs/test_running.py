@@ -331,6 +331,30 @@ def test_sigterm_ends_a_command_after_its_step_with_figures(capsys: pytest.Captu
     assert not shutdown.asked()
 
 
+def test_a_second_signal_does_not_wait_for_the_step() -> None:
+    def endless(progress: Progress) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the second signal should have ended this")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_as_job(BaseCommand(), "pay", endless)
+
+    assert JobRun.objects.get().status == "failed"
+
+
+def test_the_closing_line_shows_what_the_work_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(progress: Progress) -> dict[str, Any]:
+        progress.step(successes=2, failures=1)
+        return {"empty_periods": 0, "paid": "12.50", "paused": False, "failures": ["not shown"]}
+
+    run_as_job(BaseCommand(), "pay", work)
+
+    line = capsys.readouterr().out.strip()
+    assert line.startswith("pay: 3 items, 2 succeeded, 1 failed, 0.")
+    assert line.endswith(" s, empty periods 0, paid 12.50")
+
+
 def test_a_command_whose_work_fails_says_why() -> None:
     def work(progress: Progress) -> None:
         raise ValueError("no rate")
