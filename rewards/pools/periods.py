@@ -28,6 +28,14 @@ class PoolPeriod:
     due_at: datetime
 
     @property
+    def start(self) -> datetime:
+        return self.starts_at
+
+    @property
+    def end(self) -> datetime:
+        return self.ends_at
+
+    @property
     def hours(self) -> int:
         return (self.ends_at - self.starts_at) // ONE_HOUR
 

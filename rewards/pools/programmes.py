@@ -20,10 +20,12 @@ from rewards.ledger.models import TREASURY
 from rewards.ledger.services import system_account
 from rewards.pools.accrual import accrue
 from rewards.pools.models import CarryOver, Pool
+from rewards.pools.periods import PoolPeriod
 from rewards.pools.queries import (
     accrued_to,
     calendar_of,
     earlier_one_missing,
+    periods_left,
     rate_before,
     topped_up,
     untaken_carries,
@@ -65,6 +67,13 @@ class PoolProgramme:
         starts_at, ends_at = _stretch(distribution)
         return ranking(starts_at, ends_at, measures_named(distribution.rule))
 
+    def due_periods(self, at: datetime) -> list[PoolPeriod]:
+        pool = Pool.objects.filter(slug=self.slug).first()
+        if pool is None:
+            return []
+        opened = set(Distribution.objects.filter(programme=pool.programme).values_list("period_key", flat=True))
+        return [period for period in periods_left(pool, at) if period.key not in opened]
+
     def paid(self, distribution: Distribution) -> None:
         report_payout(distribution, self.slug)
         if self.slug == Pool.Slug.HOURLY:
@@ -90,6 +99,9 @@ class MarketBonus:
             measures={"bonus_rate": Measure([rate] * len(rows), places)},
             amounts=[row.bonus for row in rows],
         )
+
+    def due_periods(self, at: datetime) -> list[PoolPeriod]:
+        return []  # a bonus is opened with the day that it follows
 
     def paid(self, distribution: Distribution) -> None:
         report_payout(distribution, CC_MARKET)

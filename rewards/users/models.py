@@ -54,4 +54,3 @@ class User(AbstractUser):
 
     def get_short_name(self) -> str:
         return self.name or self.username
-

@@ -1,0 +1,277 @@
+"""Events from a CSV file of any size: streamed, the good lines written, the bad ones set aside with a reason.
+
+One line is one event: a quoted value does not run over several lines, so an open quote spoils its own line only.
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TextIO, TypeVar
+
+from rewards.activity.checks import MAX_AHEAD, CheckedEvent, NewEvent, Reason, Refused, check_event
+from rewards.activity.services import Outcome
+from rewards.common.errors import RewardsError
+from rewards.common.periods import parse_instant
+
+CC_VOTE = "cc_vote"
+LINES_PER_TRANSACTION = 20_000
+MAX_LINE_LENGTH = 100_000
+
+NOT_CSV = "the line is not CSV: a quote is open or out of place"
+WRONG_WIDTH = "the line has more or fewer columns than the first line"
+
+
+class UnreadableFile(RewardsError):
+    """This file cannot be read."""
+
+    code = "unreadable_file"
+    http_status = 400
+
+
+class WrongColumns(RewardsError):
+    """This file lacks a column."""
+
+    code = "wrong_columns"
+    http_status = 400
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a kind of file, and the event that their texts, in this order, make. `to_event` may refuse."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    to_event: Callable[..., NewEvent]
+
+
+class BadLine(NamedTuple):
+    number: int
+    reason: str
+    line: str
+
+
+@dataclass
+class Figures:
+    """What became of the lines read so far."""
+
+    lines: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    late: int = 0
+    users_created: int = 0
+    refused: collections.Counter[str] = field(default_factory=collections.Counter)
+
+    def add(self, lines: int, outcome: Outcome, bad_lines: Sequence[BadLine]) -> None:
+        self.lines += lines
+        self.accepted += outcome.accepted
+        self.duplicates += outcome.duplicates
+        self.late += outcome.late
+        self.users_created += outcome.users_created
+        self.refused.update(bad.reason for bad in bad_lines)
+
+
+# ------------------------------------------------------------------------------------------------------------- layouts
+
+
+def _vote(event_id: str, partner: str, cc_amount: str, vote_type: str, occurred_at: str) -> NewEvent:
+    return NewEvent(event_id, partner, CC_VOTE, cc_amount, _instant(occurred_at), {"vote_type": vote_type})
+
+
+def _activity(event_id: str, user: str, metric: str, quantity: str, occurred_at: str, attributes: str = "") -> NewEvent:
+    return NewEvent(event_id, user, metric, quantity, _instant(occurred_at), _attributes(attributes))
+
+
+VOTES = Layout(("event_id", "partner", "cc_amount", "vote_type", "occurred_at"), (), _vote)
+ACTIVITY = Layout(("event_id", "user", "metric", "quantity", "occurred_at"), ("attributes",), _activity)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return parse_instant(text)
+    except (ValueError, OverflowError) as error:
+        raise Refused(Reason.NOT_AN_INSTANT) from error
+
+
+def _attributes(text: str) -> dict:
+    if not text.strip():
+        return {}
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused(Reason.ATTRIBUTES) from error
+
+
+# --------------------------------------------------------------------------------------------------------------- files
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """A file that was read to its end once: it is whole, it is UTF-8, and it has the columns of its layout."""
+
+    path: Path
+    layout: Layout
+    header: list[str]
+    positions: list[int]
+    lines: int
+
+
+def open_csv(path: Path, layout: Layout, names: Mapping[str, str]) -> CsvFile:
+    """Look a file over before anything is written. `names` are the file's own names of columns, where they differ.
+
+    Raises `UnreadableFile`, `WrongColumns`.
+    """
+    with _explained(path):
+        lines = sum(1 for _ in _numbered_lines(path))
+        with _open_text(path) as file:
+            header_line = file.readline().rstrip("\r\n")
+    if not header_line:
+        raise UnreadableFile(f"{path} does not begin with a line of column names.")
+    try:
+        header = [name.strip() for name in split_line(header_line)]
+    except Refused as error:
+        raise UnreadableFile(f"{path} does not begin with a line of column names: {error.message}.") from error
+    return CsvFile(path, layout, header, _positions(path, layout, header, names), lines)
+
+
+def _positions(path: Path, layout: Layout, header: list[str], names: Mapping[str, str]) -> list[int]:
+    columns = layout.required + layout.optional
+    unknown = sorted(names.keys() - set(columns))
+    if unknown:
+        raise WrongColumns(f"There is no column {unknown[0]!r} to map; the columns are {', '.join(columns)}.")
+    positions = []
+    for column in columns:
+        name = names.get(column, column)
+        if header.count(name) > 1:
+            raise WrongColumns(f"{path} has more than one column {name!r}.")
+        if name in header:
+            positions.append(header.index(name))
+        elif column in layout.required or column in names:
+            raise WrongColumns(f"{path} has no column {name!r}. Its columns are: {', '.join(header)}.")
+    return positions
+
+
+def split_line(line: str) -> list[str]:
+    """The values of a CSV line without its line break. Raises `Refused`."""
+    if '"' not in line:
+        return line.split(",")
+    try:
+        return next(csv.reader([line], strict=True))
+    except csv.Error as error:
+        raise Refused(NOT_CSV) from error
+
+
+def _open_text(path: Path) -> TextIO:
+    """A text file, unpacked if it is compressed, whatever its name. Lines end at a line feed alone."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    opener = gzip.open if compressed else open
+    return opener(path, "rt", encoding="utf-8-sig", newline="\n")
+
+
+def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number as an editor counts, line without its break) of all but the first and the empty ones."""
+    with _open_text(path) as file:
+        for number, line in enumerate(iter(partial(file.readline, MAX_LINE_LENGTH), ""), start=1):
+            if len(line) == MAX_LINE_LENGTH:
+                raise UnreadableFile(f"{path} is not CSV: line {number} has {MAX_LINE_LENGTH} characters or more.")
+            text = line.rstrip("\r\n")
+            if text and number > 1:
+                yield number, text
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(f"{path} is not UTF-8 text.") from error
+    except EOFError as error:
+        raise UnreadableFile(f"{path} is cut off: its compressed data ends early.") from error
+    except (OSError, zlib.error) as error:
+        raise UnreadableFile(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+# -------------------------------------------------------------------------------------------------------------- import
+
+
+class _Batch(NamedTuple):
+    lines: dict[int, str]
+    events: list[CheckedEvent]
+    refused: list[tuple[int, str]]
+
+
+def import_lines(
+    file: CsvFile,
+    write: Callable[[list[CheckedEvent]], Outcome],
+    *,
+    at: datetime,
+    report: Callable[[int, Sequence[BadLine]], None],
+) -> Figures:
+    """Hand the good lines to `write`, a transaction at a time; after each `report` how many lines, and the bad ones.
+
+    `at` is now. The events' `index` is the number of their line.
+    """
+    figures = Figures()
+    with _explained(file.path):
+        for batch in _one_ahead(_batches(file, at)):
+            outcome = write(batch.events)
+            refused = sorted(batch.refused + outcome.rejected)
+            bad_lines = [BadLine(number, reason, batch.lines[number]) for number, reason in refused]
+            figures.add(len(batch.lines), outcome, bad_lines)
+            report(len(batch.lines), bad_lines)
+    return figures
+
+
+def _batches(file: CsvFile, at: datetime) -> Iterator[_Batch]:
+    batch = _Batch({}, [], [])
+    latest = at + MAX_AHEAD
+    for number, line in _numbered_lines(file.path):
+        batch.lines[number] = line
+        try:
+            batch.events.append(check_event(number, _event_of(file, line), latest))
+        except Refused as error:
+            batch.refused.append((number, error.message))
+        if len(batch.lines) == LINES_PER_TRANSACTION:
+            yield batch
+            batch = _Batch({}, [], [])
+    if batch.lines:
+        yield batch
+
+
+def _event_of(file: CsvFile, line: str) -> NewEvent:
+    values = split_line(line)
+    if len(values) != len(file.header):
+        raise Refused(WRONG_WIDTH)
+    return file.layout.to_event(*[values[position] for position in file.positions])
+
+
+T = TypeVar("T")
+
+
+def _one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items; while the database works on one, the next is being read in a thread of its own."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
+
+
+def error_row(bad: BadLine) -> list[str | int]:
+    """A bad line for the file of errors: its number, the reason, and the line's own values as far as it has any."""
+    try:
+        values = split_line(bad.line)
+    except Refused:
+        values = [bad.line]
+    return [bad.number, bad.reason, *values]

@@ -1,0 +1,14 @@
+"""The door where Django looks for the admin: a module per package, registered on import."""
+
+from rewards.admin import (  # noqa: F401  importing registers
+    activity,
+    alerts,
+    audit,
+    distributions,
+    jobs,
+    ledger,
+    parameters,
+    pools,
+    schedules,
+    users,
+)
