@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from django.db.models import Count, F, Max, Q, Sum
 from django.http import HttpRequest, HttpResponse
@@ -18,11 +19,14 @@ from rewards.audit.queries import seal_lag
 from rewards.distributions.models import Distribution
 from rewards.jobs.models import JobRun
 from rewards.jobs.processes import SCHEDULER, WORKER, seconds_of_silence
+from rewards.jobs.registry import JOBS
 from rewards.ledger.models import Account
 from rewards.parameters.services import param
 from rewards.pools.models import PartnerTransfer
 
-FINISHED = (Distribution.Status.PAID, Distribution.Status.REVERSED, Distribution.Status.CANCELLED)
+# In the order of the index distribution_unfinished, which PostgreSQL recognises by it.
+FINISHED = (Distribution.Status.PAID, Distribution.Status.CANCELLED, Distribution.Status.REVERSED)
+ONE_DAY = timedelta(days=1)
 
 
 @never_cache
@@ -78,20 +82,23 @@ def payouts() -> Iterator[GaugeMetricFamily]:
 
 
 def jobs() -> Iterator[GaugeMetricFamily]:
-    """Runs are counted as long as they are kept (`jobs.keep_days`)."""
-    counted = JobRun.objects.values("job", "status").annotate(n=Count("id"), newest=Max("started_at"))
-    rows, now = list(counted.order_by("job", "status")), timezone.now()
+    """Only the last day is counted: a scrape every few seconds should not read a quarter of a year."""
+    now = timezone.now()
+    recent = JobRun.objects.filter(job__in=JOBS, started_at__gte=now - ONE_DAY)
+    counted = recent.values("job", "status").annotate(n=Count("id"), newest=Max("started_at")).order_by("job", "status")
+    rows = [((row["job"], row["status"]), row["n"], (now - row["newest"]).total_seconds()) for row in counted]
+    labels = ["job", "status"]
     yield _many(
-        "rewards_job_runs",
-        "Job runs kept, by how they ended",
-        ["job", "status"],
-        [((row["job"], row["status"]), row["n"]) for row in rows],
+        "rewards_job_runs_last_day",
+        "Runs of each job that began within a day, by how they ended",
+        labels,
+        [(names, number) for names, number, _ in rows],
     )
     yield _many(
         "rewards_job_newest_run_age_seconds",
-        "Seconds since the newest run of that status began",
-        ["job", "status"],
-        [((row["job"], row["status"]), max(0.0, (now - row["newest"]).total_seconds())) for row in rows],
+        "Seconds since the newest run of that status began, if within a day",
+        labels,
+        [(names, max(0.0, age)) for names, _, age in rows],
     )
 
 

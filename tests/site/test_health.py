@@ -152,6 +152,8 @@ def test_metrics_say_what_the_database_says(samples: Any, points: Currency, alic
     raise_alert("ledger_check", severity="critical")
     then = timezone.now() - timedelta(minutes=10)
     JobRun.objects.create(job="sweep", status="succeeded", started_at=then, finished_at=then)
+    long_ago = timezone.now() - timedelta(days=2)
+    JobRun.objects.create(job="sweep", status="failed", started_at=long_ago, finished_at=long_ago)
     record("approved")
     PartnerTransfer.objects.create(partner=alice, time=then, amount=1, currency=points)
     ProcessHeartbeat.objects.create(name="worker@host:1", kind="worker")
@@ -163,7 +165,8 @@ def test_metrics_say_what_the_database_says(samples: Any, points: Currency, alic
     assert found[("rewards_unfinished_distributions", "pool_daily", "allocated")] == 1
     assert ("rewards_unfinished_distributions", "pool_daily", "paid") not in found
     assert found[("rewards_open_alerts", "critical")] == 1
-    assert found[("rewards_job_runs", "sweep", "succeeded")] == 1
+    assert found[("rewards_job_runs_last_day", "sweep", "succeeded")] == 1
+    assert ("rewards_job_runs_last_day", "sweep", "failed") not in found
     assert 600 <= found[("rewards_job_newest_run_age_seconds", "sweep", "succeeded")] < 660
     assert found[("rewards_unsealed_audit_events",)] == 1
     assert found[("rewards_unsent_partner_transfers",)] == 1
