@@ -23,6 +23,7 @@ from rewards.audit.models import AuditSeal
 from rewards.audit.queries import verify_chain
 from rewards.audit.services import record
 from rewards.jobs.models import JobRun, ProcessHeartbeat
+from rewards.jobs.registry import JOBS
 from rewards_site.celery import app
 from tests.rewards.elsewhere import environment_on_this_database
 from tests.site import slow_task
@@ -115,6 +116,7 @@ def test_the_schedule_pokes_and_the_job_runs(
     assert (run.trigger, run.successes) == ("schedule", 1)
     assert AuditSeal.objects.count() == 1
     assert verify_chain().intact
+    assert set(PeriodicTask.objects.values_list("name", flat=True)) == set(JOBS)
     assert PeriodicTask.objects.get(name="seal_audit").history.count() == 2  # made, and edited above
     until(lambda: client.get("/readyz").status_code == 200, "/readyz", tmp_path)
 
