@@ -203,15 +203,12 @@ def _record(figures: HourFigures, pools: tuple[Pool, Pool]) -> None:
 
 def _post(figures: HourFigures, pools: tuple[Pool, Pool]) -> Journal | None:
     """Into each pool from issuance; None where there is nothing to move."""
-    currency = pools[0].currency
-    amounts = zip(pools, (figures.hourly_amount, figures.daily_amount), strict=True)
-    moves = [
-        Move(system_account(ISSUANCE, currency), system_account(pool.account_code, currency), amount)
-        for pool, amount in amounts
-        if amount
-    ]
-    if not moves:
+    if not figures.intake:
         return None
+    currency = pools[0].currency
+    issuance = system_account(ISSUANCE, currency)
+    amounts = zip(pools, (figures.hourly_amount, figures.daily_amount), strict=True)
+    moves = [Move(issuance, system_account(pool.account_code, currency), amount) for pool, amount in amounts if amount]
     return post(
         f"accrual:{figures.hour.key}",
         "accrual",

@@ -20,6 +20,7 @@ CC_VOTE = "cc_vote"
 TOP_UP = "pool_top_up"
 
 Status = Distribution.Status
+SETTLED = [Status.PAID, Status.CANCELLED, Status.REVERSED]
 
 
 class NoPools(RewardsError):
@@ -120,7 +121,7 @@ def periods_left(pool: Pool, at: datetime) -> list[PoolPeriod]:
     if first is None:
         return []
     calendar = calendar_of(pool)
-    settled = Q(status__in=[Status.PAID, Status.CANCELLED, Status.REVERSED]) | waiting_for_approval()
+    settled = Q(status__in=SETTLED) | waiting_for_approval()
     done = set(Distribution.objects.filter(settled, programme=pool.programme).values_list("period_key", flat=True))
     return [period for period in periods_due(calendar, first, at) if period.key not in done]
 
@@ -133,27 +134,25 @@ def is_allocated(pool: Pool, period: PoolPeriod) -> bool:
 def earlier_one_missing(pool: Pool, period: PoolPeriod) -> PoolPeriod | None:
     """The period before, where there is one and it is not allocated yet: this one has to wait for it."""
     before = calendar_of(pool).before(period)
-    first = first_instant(pool)
-    if first is None or before.ends_at <= first or is_allocated(pool, before):
+    if is_allocated(pool, before):
         return None
-    return before
+    first = first_instant(pool)
+    return before if first is not None and first < before.ends_at else None
 
 
 def next_payout(pool: Pool, at: datetime) -> PoolPeriod:
-    """The oldest period that is left to do, else the one that is due next."""
-    left = periods_left(pool, at)
-    calendar = calendar_of(pool)
-    if left:
-        return left[0]
-    period = calendar.containing(at)
-    before = calendar.before(period)
-    return before if before.due_at > at else period
+    """The period that is paid next; before the first vote, the one that holds `at`."""
+    return next_in_line(pool) or calendar_of(pool).containing(at)
 
 
 def next_in_line(pool: Pool) -> PoolPeriod | None:
-    """The period after the newest one opened: what `next_payout` finds, without walking them all."""
-    newest = Distribution.objects.filter(programme=pool.programme).order_by("-starts_at").first()
-    calendar = calendar_of(pool)
+    """The oldest period that is opened and not done, else the one after the newest; found by index, not by walking."""
+    of_pool, calendar = Distribution.objects.filter(programme=pool.programme), calendar_of(pool)
+    unfinished = of_pool.exclude(status__in=SETTLED).exclude(waiting_for_approval())
+    oldest = unfinished.order_by("starts_at").first()
+    if oldest is not None:
+        return calendar.parse(oldest.period_key)
+    newest = of_pool.order_by("-starts_at").first()
     if newest is not None:
         return calendar.after(calendar.parse(newest.period_key))
     first = first_instant(pool)
