@@ -96,12 +96,9 @@ def test_setup_defaults_creates_what_is_missing_and_keeps_the_rest(capsys: pytes
     first = capsys.readouterr().out
     call_command("setup_defaults")
 
-    assert capsys.readouterr().out.splitlines() == [
-        "currencies: 0 created",
-        "parameters: 0 created",
-        "pools: 0 created",
-        "schedules: 0 created",
-    ]
+    again = capsys.readouterr().out.splitlines()
+    assert "schedules: 0 created" in again
+    assert all(line.endswith(": 0 created") for line in again)
     assert "currencies: 20 created" in first
     assert Currency.objects.get(code="points").name == "Stars"
     assert set(Currency.objects.values_list("decimals", flat=True)) == {0}
