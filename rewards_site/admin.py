@@ -11,7 +11,6 @@ from django.urls import reverse
 
 from rewards.alerts.models import Alert
 from rewards.distributions.models import Distribution
-from rewards.pools.queries import waiting_for_approval
 
 # (heading, [(title, icon, model)]); a title with a path instead of a model is a page of its own.
 SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
@@ -109,7 +108,7 @@ def _may_view(request: HttpRequest, target: str) -> bool:
 
 def approvals_badge(request: HttpRequest) -> int | str:
     """How many distributions wait for an approval; they are few, and a partial index knows them."""
-    return Distribution.objects.filter(waiting_for_approval()).count() or ""
+    return Distribution.objects.filter(status=Distribution.Status.ALLOCATED).count() or ""
 
 
 def alerts_badge(request: HttpRequest) -> int | str:

@@ -16,7 +16,6 @@ from django.utils import timezone
 from rewards.admin.common.charts import Chart, bar_chart
 from rewards.admin.common.display import admin_url, ago, amount, badge, duration, grouped, link_to
 from rewards.admin.common.tables import Table
-from rewards.admin.distributions import distribution_badge
 from rewards.alerts.models import Alert
 from rewards.audit.models import AuditSeal
 from rewards.audit.queries import seal_lag
@@ -274,7 +273,7 @@ def newest_distributions() -> Table:
     rows = [
         (
             link_to(each, f"{each.programme} {each.period_key}"),
-            distribution_badge(each),
+            badge(each.status),
             grouped(each.recipients),
             amount(each.paid_amount, each.currency),
         )

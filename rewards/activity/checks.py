@@ -18,6 +18,7 @@ from rewards.users.models import printable_username
 MAX_USERNAME_LENGTH = 150
 MILLIONTH = Decimal(1).scaleb(-QUANTITY_SCALE)
 MAX_QUANTITY = MAX_MINOR * MILLIONTH
+MAX_DIGITS = 40
 MAX_ATTRIBUTES_LENGTH = 4_000
 MAX_ATTRIBUTES_DEPTH = 20
 MAX_AHEAD = timedelta(minutes=5)
@@ -26,10 +27,10 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 # Control characters and halves of surrogate pairs. An asterisk at the start is kept for what stands for all metrics.
 _EVENT_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,120}")
 _METRIC = re.compile(r"(?!\*)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,60}")
-_USERNAME = re.compile(printable_username.regex.pattern)
+_USERNAME = re.compile(printable_username.regex.pattern)  # type: ignore[union-attr]
 _NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 class NewEvent(NamedTuple):
@@ -44,9 +45,9 @@ class NewEvent(NamedTuple):
 
 
 class CheckedEvent(NamedTuple):
-    """An event fit to be written: `quantity` in millionths, `attributes` as JSON text. `index`: the sender's number"""
+    """An event fit to be written: `quantity` in millionths, `attributes` as JSON text. `number` is the sender's."""
 
-    index: int
+    number: int
     event_id: str
     user: str
     metric: str
@@ -100,7 +101,7 @@ def check_events(events: Sequence[NewEvent], at: datetime) -> tuple[list[Checked
     return checked, refused
 
 
-def check_event(index: int, event: NewEvent, latest: datetime) -> CheckedEvent:
+def check_event(number: int, event: NewEvent, latest: datetime) -> CheckedEvent:
     """Raises `Refused` with the first `Reason` that holds; `latest` is the last instant an event may have."""
     event_id, user, metric, quantity, occurred_at, attributes = event
     if not (isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id)):
@@ -111,7 +112,7 @@ def check_event(index: int, event: NewEvent, latest: datetime) -> CheckedEvent:
         raise Refused(Reason.METRIC)
     check_instant(occurred_at, latest)
     return CheckedEvent(
-        index, event_id, user, metric, scaled_quantity(quantity), occurred_at, attributes_text(attributes)
+        number, event_id, user, metric, scaled_quantity(quantity), occurred_at, attributes_text(attributes)
     )
 
 
@@ -132,12 +133,12 @@ def check_instant(instant: datetime, latest: datetime) -> None:
 
 def scaled_quantity(quantity: Decimal | int | str) -> int:
     """The quantity in millionths, from 1 to 2^63 - 1."""
-    if isinstance(quantity, Decimal) and quantity.is_finite() and abs(quantity.adjusted()) > 2 * len(str(MAX_MINOR)):
+    if isinstance(quantity, Decimal) and quantity.is_finite() and abs(quantity.adjusted()) > MAX_DIGITS:
         # Written out, a number such as 1E+999999999 would fill the memory.
         raise Refused(Reason.TOO_LARGE if quantity.adjusted() > 0 else Reason.TOO_MANY_DECIMALS)
     try:
         exact = parse_decimal(quantity)
-    except InvalidAmount as error:
+    except (InvalidAmount, ValueError) as error:  # ValueError: Python writes out no whole number of 4,300 digits
         raise Refused(Reason.NOT_A_NUMBER) from error
     if exact <= 0:
         raise Refused(Reason.NOT_ABOVE_ZERO)
@@ -154,7 +155,7 @@ def attributes_text(attributes: dict[str, Any]) -> str:
     if not isinstance(attributes, dict):
         raise Refused(Reason.ATTRIBUTES)
     try:
-        text = _JSON.encode(attributes)
+        text = _to_json(attributes)
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(Reason.ATTRIBUTES) from error
     if len(text) > MAX_ATTRIBUTES_LENGTH or _NUL_IN_JSON.search(text) or not _is_encodable(text):

@@ -26,11 +26,16 @@ def add_to_counters(quantities: Iterable[tuple[int, str, int, str | None]]) -> s
         sums[user_id, metric, IN_ALL] += quantity
         if month is not None:
             sums[user_id, metric, month] += quantity
+    keys = sorted(key for key, quantity in sums.items() if quantity <= MAX_MINOR)
     table = table_of(Counter)
     moved = insert_rows(
         Counter,
-        ["user_id", "metric", "month", "quantity"],
-        [(*key, quantity) for key, quantity in sorted(sums.items()) if quantity <= MAX_MINOR],
+        {
+            "user_id": [user_id for user_id, _, _ in keys],
+            "metric": [metric for _, metric, _ in keys],
+            "month": [month for _, _, month in keys],
+            "quantity": [sums[key] for key in keys],
+        },
         on_conflict=f"(user_id, metric, month) DO UPDATE SET quantity = {table}.quantity + excluded.quantity "
         f"WHERE {table}.quantity <= {MAX_MINOR} - excluded.quantity",
         returning=["user_id", "metric", "month"],

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TextIO, TypeVar
 
@@ -220,33 +221,33 @@ def import_lines(
 ) -> Figures:
     """Hand the good lines to `write`, a transaction at a time; after each `report` how many lines, and the bad ones.
 
-    `at` is now. The events' `index` is the number of their line.
+    `at` is now. The events' `number` is that of their line.
     """
     figures = Figures()
-    with _explained(file.path):
-        for batch in _one_ahead(_batches(file, at)):
-            outcome = write(batch.events)
-            refused = sorted(batch.refused + outcome.rejected)
-            bad_lines = [BadLine(number, reason, batch.lines[number]) for number, reason in refused]
-            figures.add(len(batch.lines), outcome, bad_lines)
-            report(len(batch.lines), bad_lines)
+    for batch in _one_ahead(_batches(file, at)):
+        outcome = write(batch.events)
+        refused = sorted(batch.refused + outcome.rejected)
+        bad_lines = [BadLine(number, reason, batch.lines[number]) for number, reason in refused]
+        figures.add(len(batch.lines), outcome, bad_lines)
+        report(len(batch.lines), bad_lines)
     return figures
 
 
 def _batches(file: CsvFile, at: datetime) -> Iterator[_Batch]:
-    batch = _Batch({}, [], [])
-    latest = at + MAX_AHEAD
-    for number, line in _numbered_lines(file.path):
-        batch.lines[number] = line
+    with _explained(file.path):
+        lines = _numbered_lines(file.path)
+        while some := dict(islice(lines, LINES_PER_TRANSACTION)):
+            yield _parse(file, some, latest=at + MAX_AHEAD)
+
+
+def _parse(file: CsvFile, lines: dict[int, str], latest: datetime) -> _Batch:
+    events, refused = [], []
+    for number, line in lines.items():
         try:
-            batch.events.append(check_event(number, _event_of(file, line), latest))
+            events.append(check_event(number, _event_of(file, line), latest))
         except Refused as error:
-            batch.refused.append((number, error.message))
-        if len(batch.lines) == LINES_PER_TRANSACTION:
-            yield batch
-            batch = _Batch({}, [], [])
-    if batch.lines:
-        yield batch
+            refused.append((number, error.message))
+    return _Batch(lines, events, refused)
 
 
 def _event_of(file: CsvFile, line: str) -> NewEvent:

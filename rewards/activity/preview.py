@@ -34,7 +34,9 @@ def preview_checked(checked: Sequence[CheckedEvent], *, create_users: bool, seen
     return Outcome(
         accepted=len(new),
         duplicates=len(welcome) - len(new),
-        rejected=[(event.index, Reason.UNKNOWN_USER) for event in checked if not (create_users or event.user in known)],
+        rejected=[
+            (event.number, Reason.UNKNOWN_USER) for event in checked if not (create_users or event.user in known)
+        ],
         late=sum(is_within(closed.get(event.metric, ()), event.occurred_at) for event in new),
         users_created=len(users_created),
     )

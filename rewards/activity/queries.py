@@ -18,7 +18,7 @@ Stretch = tuple[datetime, datetime]
 
 def find_users(usernames: Collection[str]) -> dict[str, int]:
     """Username → id, of those that exist."""
-    source, parameters = incoming(User, ["username"], [(username,) for username in usernames])
+    source, parameters = incoming(User, {"username": [*usernames]})
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT username, id FROM {source} JOIN {table_of(User)} USING (username)", parameters)
         return dict(cursor.fetchall())
@@ -26,7 +26,7 @@ def find_users(usernames: Collection[str]) -> dict[str, int]:
 
 def find_event_ids(event_ids: Collection[str]) -> set[str]:
     """Those that are recorded."""
-    source, parameters = incoming(ActivityEvent, ["event_id"], [(event_id,) for event_id in event_ids])
+    source, parameters = incoming(ActivityEvent, {"event_id": [*event_ids]})
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT event_id FROM {source} JOIN {table_of(ActivityEvent)} USING (event_id)", parameters)
         return {event_id for (event_id,) in cursor.fetchall()}

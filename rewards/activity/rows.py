@@ -7,45 +7,37 @@ fast for ten, and it leaves no dead rows in the catalogue. On SQLite one JSON te
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connection, models
 
 from rewards.common.database import is_postgresql, table_of
 
-Row = Sequence[Any]
+Columns = Mapping[str, Sequence[Any]]
+"""Column → its values, one per row: None, bool, int, datetime, or str without NUL; JSON as text."""
 
 
-def incoming(model: type[models.Model], columns: Sequence[str], rows: Sequence[Row]) -> tuple[str, list[str]]:
-    """A FROM item `incoming` with the rows, typed like the columns of `model`, in their order; and its parameters.
-
-    Values are None, bool, int, datetime, or str without NUL; JSON as text.
-    """
-    names = ", ".join(columns)
+def incoming(model: type[models.Model], columns: Columns) -> tuple[str, list[str]]:
+    """A FROM item `incoming` with the rows, typed like the columns of `model`, in their order; and its parameters."""
     if is_postgresql():
         casts = ", ".join(f"{column}::{_type_of(model, column)} AS {column}" for column in columns)
         arrays = ", ".join(["json_array_elements_text(%s)"] * len(columns))
-        values = zip(*rows, strict=True) if rows else [()] * len(columns)
-        return f"(SELECT {casts} FROM ROWS FROM ({arrays}) AS texts({names})) AS incoming", [*map(_json, values)]
+        source = f"(SELECT {casts} FROM ROWS FROM ({arrays}) AS texts({', '.join(columns)})) AS incoming"
+        return source, [_json(values) for values in columns.values()]
     extracts = ", ".join(f"json_extract(value, '$[{place}]') AS {column}" for place, column in enumerate(columns))
-    return f"(SELECT {extracts} FROM json_each(%s)) AS incoming", [_json(rows)]
+    return f"(SELECT {extracts} FROM json_each(%s)) AS incoming", [_json([*zip(*columns.values(), strict=True)])]
 
 
 def insert_rows(
-    model: type[models.Model],
-    columns: Sequence[str],
-    rows: Sequence[Row],
-    *,
-    on_conflict: str,
-    returning: Sequence[str],
+    model: type[models.Model], columns: Columns, *, on_conflict: str, returning: Sequence[str]
 ) -> list[tuple[Any, ...]]:
-    """Insert rows in the order given; `returning` columns of those that were written. `on_conflict` is SQL.
+    """Insert rows in the order given; the `returning` columns of those that were written. `on_conflict` is SQL.
 
     Callers whose rows may meet those of another transaction give them in the order of the unique columns, so that two
     calls never wait for each other.
     """
-    source, parameters = incoming(model, columns, rows)
+    source, parameters = incoming(model, columns)
     names = ", ".join(columns)
     # Without WHERE, SQLite would take the ON of ON CONFLICT for a join.
     sql = (
@@ -58,9 +50,9 @@ def insert_rows(
 
 
 def column_values(instance: models.Model) -> dict[str, Any]:
-    """Column → value of a row to be inserted, defaults included, as `insert_rows` takes it."""
+    """Column → value of a row to be inserted, defaults included."""
     fields = [field for field in instance._meta.concrete_fields if not field.primary_key]
-    return {field.column: field.get_db_prep_save(getattr(instance, field.attname), connection) for field in fields}
+    return {str(field.column): field.get_db_prep_save(getattr(instance, field.attname), connection) for field in fields}
 
 
 def _type_of(model: type[models.Model], column: str) -> str:

@@ -6,10 +6,12 @@ and counters, each in the order of its unique key.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import transaction
@@ -19,7 +21,8 @@ from rewards.activity.counters import add_to_counters, rebuild_counters
 from rewards.activity.gates import hold_gate, pass_gates
 from rewards.activity.models import ActivityEvent, ClosedStretch
 from rewards.activity.queries import Stretch, all_closed_stretches, closed_stretches, find_users, is_within
-from rewards.activity.rows import column_values, insert_rows
+from rewards.activity.rows import Columns, column_values, insert_rows
+from rewards.common.database import sql_instant
 from rewards.common.errors import ensure
 from rewards.common.periods import Month
 from rewards.users.models import NO_PASSWORD, User
@@ -66,7 +69,7 @@ def record_events(events: Sequence[NewEvent], *, create_users: bool = False, at:
 
 
 def record_checked(checked: Sequence[CheckedEvent], *, create_users: bool = False, at: datetime) -> Outcome:
-    """`record_events` for events that `check_event` has passed; they are rejected under the `index` they carry."""
+    """`record_events` for events that `check_event` has passed; they are rejected under the `number` they carry."""
     outcome, rejected = Outcome(), []
     while checked:
         try:
@@ -74,7 +77,7 @@ def record_checked(checked: Sequence[CheckedEvent], *, create_users: bool = Fals
                 outcome = _write(checked, create_users, at)
             break
         except _TotalsTooLarge as error:
-            rejected += [(event.index, Reason.TOTAL_TOO_LARGE) for event in checked if event.total in error.totals]
+            rejected += [(event.number, Reason.TOTAL_TOO_LARGE) for event in checked if event.total in error.totals]
             checked = [event for event in checked if event.total not in error.totals]
     return replace(outcome, rejected=sorted(rejected + outcome.rejected))
 
@@ -98,7 +101,7 @@ def _write(checked: Sequence[CheckedEvent], create_users: bool, at: datetime) ->
     return Outcome(
         accepted=len(written),
         duplicates=len(known) - len(written),
-        rejected=[(event.index, Reason.UNKNOWN_USER) for event in checked if event.user not in user_ids],
+        rejected=[(event.number, Reason.UNKNOWN_USER) for event in checked if event.user not in user_ids],
         late=sum(row.late for row in written),
         users_created=users_created,
     )
@@ -111,27 +114,13 @@ def _find_or_create_users(usernames: set[str], create: bool, at: datetime) -> tu
     if not (create and missing):
         return user_ids, 0
     template = column_values(User(password=NO_PASSWORD, date_joined=at))
-    rows = [[*(template | {"username": username}).values()] for username in missing]
-    created = insert_rows(User, [*template], rows, on_conflict="(username) DO NOTHING", returning=["id"])
+    columns = {column: [value] * len(missing) for column, value in template.items()} | {"username": missing}
+    created = insert_rows(User, columns, on_conflict="(username) DO NOTHING", returning=["id"])
     return find_users(usernames), len(created)
 
 
-class _EventRow(NamedTuple):
-    """A row of the table of events, as the database takes it."""
-
-    event_id: str
-    user_id: int
-    metric: str
-    quantity: int
-    occurred_at: datetime
-    attributes: str
-    counted_month: str | None
-    late: bool
-    recorded_at: datetime
-
-
 class _Written(NamedTuple):
-    """What the database returns of a row that this call wrote."""
+    """What the database returns of an event that this call wrote."""
 
     user_id: int
     metric: str
@@ -145,29 +134,41 @@ def _insert_events(events: Sequence[CheckedEvent], user_ids: Mapping[str, int], 
     first: dict[str, CheckedEvent] = {}
     for event in events:
         first.setdefault(event.event_id, event)
+    in_order = [first[event_id] for event_id in sorted(first)]
     # Read after the gates were passed, so it shows what every closer before us has committed.
     closed = all_closed_stretches()
-    written = insert_rows(
-        ActivityEvent,
-        _EventRow._fields,
-        [_event_row(first[event_id], user_ids, closed, at) for event_id in sorted(first)],
-        on_conflict="(event_id) DO NOTHING",
-        returning=_Written._fields,
-    )
+    columns: Columns = {
+        "event_id": [event.event_id for event in in_order],
+        "user_id": [user_ids[event.user] for event in in_order],
+        "metric": [event.metric for event in in_order],
+        "quantity": [event.quantity for event in in_order],
+        "occurred_at": [event.occurred_at for event in in_order],
+        "attributes": [event.attributes for event in in_order],
+        "counted_month": _counted_months([event.occurred_at for event in in_order], closed.get(MONTHS, [])),
+        "late": [is_within(closed.get(event.metric, ()), event.occurred_at) for event in in_order],
+        "recorded_at": [str(sql_instant(at))] * len(in_order),
+    }
+    on_conflict = "(event_id) DO NOTHING"
+    written = insert_rows(ActivityEvent, columns, on_conflict=on_conflict, returning=_Written._fields)
     return [_Written._make(row) for row in written]
 
 
-def _event_row(
-    event: CheckedEvent, user_ids: Mapping[str, int], closed: Mapping[str, Sequence[Stretch]], at: datetime
-) -> _EventRow:
-    _, event_id, username, metric, quantity, occurred_at, attributes = event
-    month = None if is_within(closed.get(MONTHS, ()), occurred_at) else _month_key(occurred_at)
-    late = is_within(closed.get(metric, ()), occurred_at)
-    return _EventRow(event_id, user_ids[username], metric, quantity, occurred_at, attributes, month, late, at)
+def _counted_months(instants: Sequence[datetime], closed: Sequence[Stretch]) -> list[str | None]:
+    """The key of each instant's month, or None where the month is closed."""
+    keys = month_keys(instants, settings.REWARDS_TIME_ZONE)
+    return [None if is_within(closed, instant) else key for instant, key in zip(instants, keys, strict=True)]
 
 
-def _month_key(instant: datetime) -> str:
-    return Month.containing(instant, settings.REWARDS_TIME_ZONE).key
+def month_keys(instants: Sequence[datetime], zone: ZoneInfo) -> list[str]:
+    """The key of each instant's month in the zone. The months are looked up, not worked out one by one."""
+    if not instants:
+        return []
+    month, last = Month.containing(min(instants), zone), max(instants)
+    starts, keys = [month.start], [month.key]
+    while (month := month.next()).start <= last:
+        starts.append(month.start)
+        keys.append(month.key)
+    return [keys[bisect_right(starts, instant) - 1] for instant in instants]
 
 
 # --------------------------------------------------------------------------------------------------- closing stretches

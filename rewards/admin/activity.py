@@ -9,10 +9,9 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from rewards.activity.models import ActivityEvent
-from rewards.admin.common.display import badge, grouped, json_block, link_to
+from rewards.admin.common.display import badge, exact, grouped, json_block, link_to
 from rewards.admin.common.lists import BigList, users_found, value_filter
 from rewards.admin.common.readonly import ReadOnlyAdmin
-from rewards.common.amounts import canonical_decimal
 
 
 @admin.register(ActivityEvent)
@@ -55,7 +54,7 @@ class ActivityEventAdmin(BigList, ReadOnlyAdmin):
 
     @display(description="Quantity")
     def quantity_shown(self, event: ActivityEvent) -> str:
-        return grouped(canonical_decimal(event.quantity))
+        return grouped(exact(event.quantity))
 
     @display(description="Attributes")
     def details(self, event: ActivityEvent) -> str:

@@ -13,7 +13,7 @@ from rewards.admin.common.rule_words import rule_in_words
 from rewards.admin.common.tables import Table
 from rewards.audit.models import AuditEvent
 from rewards.distributions.models import Distribution, Reward
-from rewards.distributions.queries import payout_curve, tier_breakdown, waits_for_approval
+from rewards.distributions.queries import payout_curve, tier_breakdown
 
 EVENTS_SHOWN = 20
 
@@ -23,9 +23,7 @@ def detail_context(request: HttpRequest, distribution: Distribution) -> dict[str
     slices = tier_breakdown(distribution)
     return {
         "distribution": distribution,
-        "status": badge(distribution.status)
-        if distribution.status != "allocated" or waits_for_approval(distribution)
-        else badge("allocated", "allocated", "info"),
+        "status": badge(distribution.status),
         "figures": _figures(distribution),
         "facts": _facts(distribution),
         "stages": _stages(distribution),

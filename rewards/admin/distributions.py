@@ -28,6 +28,7 @@ from rewards.admin.common.tables import Table
 from rewards.admin.distribution_page import detail_context
 from rewards.distributions import services
 from rewards.distributions.models import Distribution, Reward
+from rewards.distributions.programmes import registered_programmes
 from rewards.distributions.queries import period_states, receipt, status_of, verify, waits_for_approval
 
 Status = Distribution.Status
@@ -35,7 +36,10 @@ Status = Distribution.Status
 # How long a web request pays along after an approval; what is left is continued by the next job.
 PAY_ALONG_SECONDS = 5.0
 LARGEST_VERIFIED_HERE = 100_000
+WAITS = "waits for approval"
 PERIODS_SHOWN = 100
+
+WITH_ACCOUNTS = Distribution.objects.select_related("currency", "source_account__currency", "source_account__user")
 
 
 @admin.register(Distribution)
@@ -69,7 +73,7 @@ class DistributionAdmin(PayoutRights, BigList, ReadOnlyAdmin):
 
     @display(description="Status")
     def status_badge(self, distribution: Distribution) -> SafeString:
-        return distribution_badge(distribution)
+        return badge(distribution.status)
 
     @display(description="Recipients")
     def recipients_shown(self, distribution: Distribution) -> str:
@@ -125,7 +129,7 @@ class DistributionAdmin(PayoutRights, BigList, ReadOnlyAdmin):
 
         def do(reason: str) -> str:
             services.approve(distribution.pk, request.user, digest=digest)  # type: ignore[arg-type]
-            return self._pay_along(distribution)
+            return self._pay_along(distribution.pk)
 
         return self._ask(request, distribution, question, do)
 
@@ -215,6 +219,8 @@ class DistributionAdmin(PayoutRights, BigList, ReadOnlyAdmin):
         context = page_context(request, self) | {
             "title": "Periods",
             "table": periods_table(now, programme),
+            "programmes": sorted(registered_programmes()),
+            "programme": programme,
             "now": now,
         }
         return TemplateResponse(request, "admin/periods.html", context)
@@ -224,8 +230,7 @@ class DistributionAdmin(PayoutRights, BigList, ReadOnlyAdmin):
     def _distribution(self, request: HttpRequest, object_id: str) -> Distribution:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        related = Distribution.objects.select_related("currency", "source_account__currency", "source_account__user")
-        return get_object_or_404(related, pk=object_id)
+        return get_object_or_404(WITH_ACCOUNTS, pk=object_id)
 
     def _ask(
         self, request: HttpRequest, distribution: Distribution, question: Question, do: Callable[[str], str]
@@ -233,12 +238,12 @@ class DistributionAdmin(PayoutRights, BigList, ReadOnlyAdmin):
         context = page_context(request, self, distribution)
         return ask_then_do(request, question, do, back=admin_url(distribution), context=context)
 
-    def _pay_along(self, distribution: Distribution) -> str:
+    def _pay_along(self, distribution_id: int) -> str:
         """Pay for a moment: a small payout is done when its approver looks again, a large one goes on in a job."""
+        distribution = WITH_ACCOUNTS.get(pk=distribution_id)
         until = time.monotonic() + PAY_ALONG_SECONDS
-        while time.monotonic() < until and services.step(distribution.pk):
+        while time.monotonic() < until and services.step(distribution):
             pass
-        distribution.refresh_from_db()
         return said_after(distribution)
 
 
@@ -266,13 +271,6 @@ def possible_actions(distribution: Distribution) -> set[str]:
     if distribution.allocated_at:
         possible.add("verify")
     return possible
-
-
-def distribution_badge(distribution: Distribution) -> SafeString:
-    """Allocated means two things: it waits for a person, or for its next step."""
-    if distribution.status == Status.ALLOCATED and not waits_for_approval(distribution):
-        return badge("allocated", "allocated", "info")
-    return badge(distribution.status)
 
 
 def due(distribution: Distribution) -> int:
@@ -303,7 +301,7 @@ def periods_table(now: Any, programme: str | None) -> Table:
         rows.append(
             (
                 link_to(opened, name) if opened else name,
-                badge(state.state),
+                badge(state.state, kind="warning" if state.note == WAITS else None),
                 state.note,
                 amount(opened.amount, opened.currency) if opened else "–",
                 grouped(opened.recipients) if opened else "–",

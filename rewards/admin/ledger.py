@@ -203,7 +203,15 @@ def transfers_of(journal: Journal) -> SafeString:
 @admin.register(Transfer)
 class TransferAdmin(BigList, ReadOnlyAdmin):
     empty_hint = "Nothing was posted yet."
-    list_display = ["number", "created_at", "from_account", "to_account", "amount_shown", "journal_link", "reverses_link"]
+    list_display = [
+        "number",
+        "created_at",
+        "from_account",
+        "to_account",
+        "amount_shown",
+        "journal_link",
+        "reverses_link",
+    ]
     list_select_related = [
         "journal", "currency", "debit_account__user", "debit_account__currency",
         "credit_account__user", "credit_account__currency", "reverses",

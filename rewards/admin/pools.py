@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -25,6 +25,7 @@ from rewards.admin.common.display import (
     admin_url,
     amount,
     badge,
+    exact,
     grouped,
     json_block,
     link_to,
@@ -38,14 +39,15 @@ from rewards.admin.common.rights import PayoutRights
 from rewards.admin.common.rule_words import rule_in_words
 from rewards.admin.common.tables import Table
 from rewards.admin.running import run_now
-from rewards.common.amounts import InvalidAmount, canonical_decimal, to_minor, to_units
+from rewards.common.amounts import InvalidAmount, to_minor, to_units
 from rewards.common.errors import RewardsError
 from rewards.jobs.models import JobRun
 from rewards.ledger.models import Account
 from rewards.ledger.services import balance
 from rewards.pools.models import Accrual, CcRate, PartnerTransfer, Pool, RewardLog, VoteWeight
-from rewards.pools.queries import next_payout
+from rewards.pools.queries import next_in_line
 from rewards.pools.services import forecast, top_up
+from rewards.users.models import User
 
 PERIODS_FORESEEN = 20
 
@@ -92,11 +94,10 @@ class PoolForm(forms.ModelForm):
             raise forms.ValidationError("The limit is not negative.")
         return limit
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
-        if "approval_units" in cleaned:
-            self.instance.approval_limit = cleaned["approval_units"]
-        return cleaned
+    def clean(self) -> None:
+        super().clean()
+        if "approval_units" in self.cleaned_data:
+            self.instance.approval_limit = self.cleaned_data["approval_units"]
 
 
 class TopUpForm(forms.Form):
@@ -162,7 +163,7 @@ class PoolAdmin(PayoutRights, HistoryAdmin):
 
     @display(description="Share of intake")
     def share_shown(self, pool: Pool) -> str:
-        return "the rest" if pool.share is None else canonical_decimal(pool.share)
+        return "the rest" if pool.share is None else exact(pool.share)
 
     @display(description="Approval limit")
     def approval_shown(self, pool: Pool) -> str:
@@ -170,8 +171,8 @@ class PoolAdmin(PayoutRights, HistoryAdmin):
 
     @display(description="Next payout")
     def next_payout_shown(self, pool: Pool) -> str:
-        period = next_payout(pool, timezone.now())
-        return f"{period.key}, due {period.due_at:%Y-%m-%d %H:%M} UTC"
+        period = next_in_line(pool)
+        return f"{period.key}, due {period.due_at:%Y-%m-%d %H:%M} UTC" if period else "with the first vote"
 
     @display(description="In words")
     def rule_words(self, pool: Pool) -> SafeString:
@@ -226,10 +227,10 @@ class PoolAdmin(PayoutRights, HistoryAdmin):
         return TemplateResponse(request, "admin/form_page.html", context)
 
     def _topped_up(self, request: HttpRequest, pool: Pool, form: TopUpForm, now: Any) -> bool:
-        given = form.cleaned_data
+        given, actor = form.cleaned_data, cast(User, request.user)
         try:
             journal = top_up(
-                pool, given["amount"], given["period"].strip(), given["key"], given["reason"], request.user, at=now
+                pool, given["amount"], given["period"].strip(), given["key"], given["reason"], actor, at=now
             )
         except RewardsError as error:
             form.add_error(None, sentence_of(error))
@@ -286,11 +287,11 @@ class CcRateAdmin(HistoryAdmin):
 
     @display(description="Currency units per CC")
     def units_shown(self, rate: CcRate) -> str:
-        return canonical_decimal(rate.units_per_cc)
+        return exact(rate.units_per_cc)
 
     @display(description="Market bonus rate")
     def bonus_shown(self, rate: CcRate) -> str:
-        return canonical_decimal(rate.bonus_rate)
+        return exact(rate.bonus_rate)
 
 
 @admin.register(VoteWeight)
@@ -302,7 +303,7 @@ class VoteWeightAdmin(HistoryAdmin):
 
     @display(description="Weight")
     def weight_shown(self, weight: VoteWeight) -> str:
-        return canonical_decimal(weight.weight)
+        return exact(weight.weight)
 
 
 # ------------------------------------------------------------------------------------------- what happened, read only
@@ -324,11 +325,11 @@ class AccrualAdmin(BigList, ReadOnlyAdmin):
 
     @display(description="CC")
     def cc_shown(self, accrual: Accrual) -> str:
-        return grouped(canonical_decimal(accrual.cc_amount))
+        return grouped(exact(accrual.cc_amount))
 
     @display(description="Units per CC")
     def rate_shown(self, accrual: Accrual) -> str:
-        return "–" if accrual.units_per_cc is None else canonical_decimal(accrual.units_per_cc)
+        return "–" if accrual.units_per_cc is None else exact(accrual.units_per_cc)
 
     @display(description="Intake")
     def intake_shown(self, accrual: Accrual) -> str:

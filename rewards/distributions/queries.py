@@ -215,6 +215,10 @@ def _wrong_rows(distribution: Distribution) -> Iterator[str]:
     if len(snapshot) != distribution.participants:
         yield f"{len(snapshot)} rows instead of {distribution.participants}"
         return
+    if distribution.participants == 0:
+        if distribution.carried_over != distribution.amount:
+            yield f"nobody took part, but only {distribution.carried_over} of {distribution.amount} is carried over"
+        return
     again = allocate(
         distribution.rule,
         distribution.amount,
@@ -321,8 +325,7 @@ def _opened(distribution: Distribution, at: datetime) -> PeriodState:
 
 
 def waits_for_approval(distribution: Distribution) -> bool:
-    limit = distribution.approval_limit
-    return distribution.status == Status.ALLOCATED and limit is not None and distribution.amount >= limit
+    return distribution.status == Status.ALLOCATED
 
 
 def unfinished_states(at: datetime, limit: int = 200) -> list[PeriodState]:
@@ -333,7 +336,7 @@ def unfinished_states(at: datetime, limit: int = 200) -> list[PeriodState]:
 
 
 def paid_by_day(since: datetime, zone: ZoneInfo) -> list[tuple[Currency, str, date, int]]:
-    """(currency, programme, local day of the period, minor units paid) for periods from `since` on, without reversed ones."""
+    """(currency, programme, local day, minor units paid) for periods from `since` on, without reversed ones."""
     counted = Distribution.objects.filter(starts_at__gte=since, paid_amount__gt=0).exclude(status=Status.REVERSED)
     days = (
         counted.annotate(day=TruncDate("starts_at", tzinfo=zone))

@@ -18,7 +18,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import OperationalError, transaction
-from django.db.models import F
 from django.utils import timezone
 
 from rewards.alerts.services import raise_alert, resolve_alert
@@ -94,22 +93,21 @@ def open_distribution(
 
 def advance(distribution_id: int) -> Distribution:
     """Take every step that can be taken now: until it is paid, waits for an approval, is paused, or has failed."""
-    while step(distribution_id):
+    distribution = Distribution.objects.select_related("currency", "source_account__currency").get(pk=distribution_id)
+    while step(distribution):
         pass
-    return Distribution.objects.get(pk=distribution_id)
+    return distribution
 
 
-def step(distribution_id: int) -> bool:
-    """Take the next step; False when there is none to take now.
+def step(distribution: Distribution) -> bool:
+    """Take the next step and bring `distribution` up to date; False when there is none to take now.
 
     A step that fails changes nothing but the status: `failed`, with the error, its stack and the stage it continues
     from. A lost connection or a deadlock is no failure of the distribution and is raised to the caller.
     """
-    distribution = Distribution.objects.select_related("currency", "source_account").get(pk=distribution_id)
     stages = {
         Status.OPEN: _freeze_and_allocate,
         Status.FROZEN: _freeze_and_allocate,
-        Status.ALLOCATED: _approve_within_limit,
         Status.APPROVED: _pay_one_chunk,
         Status.PAYING: _pay_one_chunk,
     }
@@ -120,12 +118,11 @@ def step(distribution_id: int) -> bool:
         return take(distribution)
     except (NotYet, PayoutsPaused) as waiting:
         logger.info("%s waits: %s", distribution, waiting, extra={"event": "distribution_waits", "code": waiting.code})
-        return False
     except OperationalError:
         raise
     except Exception as error:
         _fail(distribution, error)
-        return False
+    return False
 
 
 # ------------------------------------------------------------------------------------------------- freeze and allocate
@@ -156,9 +153,10 @@ def _freeze_and_allocate(distribution: Distribution) -> bool:
         ensure(
             paid + allocation.unpaid == distribution.amount, f"{distribution}: rows and remainder are not the amount"
         )
+        allocated_at, waits = timezone.now(), needs_approval(distribution)
         _update(
             distribution,
-            status=Status.ALLOCATED,
+            status=Status.ALLOCATED if waits else Status.APPROVED,
             amount=distribution.amount,
             participants=len(snapshot),
             recipients=sum(chunk.recipients for chunk in writer.chunks),
@@ -173,7 +171,8 @@ def _freeze_and_allocate(distribution: Distribution) -> bool:
                 "unpaid": allocation.unpaid,
             },
             frozen_at=frozen_at,
-            allocated_at=timezone.now(),
+            allocated_at=allocated_at,
+            approved_at=None if waits else allocated_at,
             seconds=_seconds(distribution, freeze=frozen - started, allocate=time.monotonic() - frozen),
         )
     return True
@@ -199,15 +198,9 @@ def _write_chunks(distribution: Distribution, chunks: Sequence[rows.ChunkTotals]
 # ------------------------------------------------------------------------------------------------------------- approve
 
 
-def _approve_within_limit(distribution: Distribution) -> bool:
-    """Approve at once what needs no person: no limit, or an amount below it."""
-    limit = distribution.approval_limit
-    if limit is not None and distribution.amount >= limit:
-        return False
-    with transaction.atomic():
-        if _lock(distribution, Status.ALLOCATED):
-            _update(distribution, status=Status.APPROVED, approved_at=timezone.now())
-    return True
+def needs_approval(distribution: Distribution) -> bool:
+    """Whether a person approves it: there is a limit, and the amount is not below it."""
+    return distribution.approval_limit is not None and distribution.amount >= distribution.approval_limit
 
 
 def approve(distribution_id: int, actor: User, digest: str | None = None) -> Distribution:
@@ -269,13 +262,21 @@ def _pay_one_chunk(distribution: Distribution) -> bool:
             sort_in_memory()
             _check_rows(distribution, chunk)
             _post_chunk(distribution, chunk)
-            chunk.paid_at = timezone.now()
-            chunk.save(update_fields=["journal", "paid_at"])
-            # Locks the distribution's row, as late as can be: chunks are paid side by side until here.
-            _count_paid(distribution, chunk, time.monotonic() - started)
-        elif unpaid.exists() or not _lock(distribution, Status.APPROVED, Status.PAYING):
-            return False  # others are paying what is left, or have completed it
-        if not unpaid.exists():
+        elif unpaid.exists():
+            return False  # others are paying what is left
+        # The distribution's row is locked as late as can be: until here, chunks are paid side by side.
+        if not _lock(distribution, Status.APPROVED, Status.PAYING):
+            ensure(chunk is None, f"{distribution} was stopped while one of its chunks was being paid")
+            return False
+        distribution.paid_amount += chunk.amount if chunk else 0
+        _update(
+            distribution,
+            status=Status.PAYING if unpaid.exists() else Status.PAID,
+            paid_amount=distribution.paid_amount,
+            paying_at=distribution.paying_at or timezone.now(),
+            seconds=_seconds(distribution, pay=distribution.seconds.get("pay", 0) + time.monotonic() - started),
+        )
+        if distribution.status == Status.PAID:
             _complete(distribution)
     return True
 
@@ -306,19 +307,8 @@ def _post_chunk(distribution: Distribution, chunk: DistributionChunk) -> None:
         content=chunk.root,
         source=f"distribution:{distribution.pk}:{chunk.number}",
     )
-
-
-def _count_paid(distribution: Distribution, chunk: DistributionChunk, pay_seconds: float) -> None:
-    moved = Distribution.objects.filter(pk=distribution.pk, status__in=[Status.APPROVED, Status.PAYING]).update(
-        status=Status.PAYING, paid_amount=F("paid_amount") + chunk.amount
-    )
-    ensure(moved == 1, f"{distribution} was stopped while its chunk {chunk.number} was being paid")
-    distribution.refresh_from_db()
-    _update(
-        distribution,
-        paying_at=distribution.paying_at or timezone.now(),
-        seconds=_seconds(distribution, pay=distribution.seconds.get("pay", 0) + pay_seconds),
-    )
+    chunk.paid_at = timezone.now()
+    chunk.save(update_fields=["journal", "paid_at"])
     record(
         "reward_distributed", distribution=distribution, amount=chunk.amount, currency=distribution.currency,
         data={"chunk": chunk.number, "recipients": chunk.recipients, "root": chunk.root},
@@ -327,11 +317,11 @@ def _count_paid(distribution: Distribution, chunk: DistributionChunk, pay_second
 
 def _complete(distribution: Distribution) -> None:
     due = distribution.amount - distribution.carried_over
-    distribution.refresh_from_db(fields=["paid_amount"])
     ensure(distribution.paid_amount == due, f"{distribution} paid {distribution.paid_amount} of {due} minor units")
-    _update(distribution, status=Status.PAID, paid_at=timezone.now())
+    _update(distribution, paid_at=timezone.now())
     programme_of(distribution).paid(distribution)
-    resolve_alert("distribution_failed", str(distribution))
+    if distribution.failed_at is not None:
+        resolve_alert("distribution_failed", str(distribution))
     logger.info("%s is paid", distribution, extra={"event": "distribution_paid", "amount": due})
 
 
@@ -445,7 +435,7 @@ def record_empty(
 def continue_unfinished(at: datetime) -> int:
     """Advance what a process left unfinished; one that fails does not stop the others. Returns how many were tried."""
     left = Distribution.objects.filter(
-        status__in=[Status.OPEN, Status.FROZEN, Status.ALLOCATED, Status.APPROVED, Status.PAYING],
+        status__in=[Status.OPEN, Status.FROZEN, Status.APPROVED, Status.PAYING],
         opened_at__lt=at - ABANDONED_AFTER,
     ).order_by("starts_at", "pk")
     tried = 0
@@ -460,8 +450,8 @@ def continue_unfinished(at: datetime) -> int:
 
 def _lock(distribution: Distribution, *expected: str) -> bool:
     """Lock the row and read it again; whether its status is one of those expected."""
-    Distribution.objects.select_for_update(no_key=True).filter(pk=distribution.pk).first()
-    distribution.refresh_from_db()
+    related = Distribution.objects.select_related("currency", "source_account__currency")
+    distribution.refresh_from_db(from_queryset=related.select_for_update(no_key=True, of=("self",)))
     return distribution.status in expected
 
 

@@ -54,18 +54,27 @@ class Move:
 def system_account(code: str, currency: Currency) -> Account:
     """The account of a system code such as `treasury` or `pool:hourly`, created at zero when it is missing."""
     floor = None if code in WITHOUT_FLOOR else 0
-    account = Account(currency=currency, code=code, min_balance=floor)
-    if insert_if_absent(account, unique=["code", "currency"], where="user_id IS NULL"):
-        return account
-    return Account.objects.get(user=None, code=code, currency=currency)
+    new = Account(currency=currency, code=code, min_balance=floor)
+    return _standing(new) or _created(new, ["code", "currency"], "user_id IS NULL")
 
 
 def user_account(user: User, currency: Currency, code: str = "") -> Account:
     """The user's own account in a currency (or his account of that code), created at zero when it is missing."""
-    account = Account(currency=currency, user=user, code=code)
-    if insert_if_absent(account, unique=["user", "currency", "code"], where="user_id IS NOT NULL"):
-        return account
-    return Account.objects.get(user=user, code=code, currency=currency)
+    new = Account(currency=currency, user=user, code=code)
+    return _standing(new) or _created(new, ["user", "currency", "code"], "user_id IS NOT NULL")
+
+
+def _standing(new: Account) -> Account | None:
+    standing = Account.objects.filter(user=new.user, code=new.code, currency=new.currency).first()
+    if standing is not None:
+        standing.currency = new.currency  # at hand: nobody needs to fetch it again
+    return standing
+
+
+def _created(new: Account, unique: list[str], where: str) -> Account:
+    if insert_if_absent(new, unique=unique, where=where):
+        return new
+    return Account.objects.select_related("currency").get(user=new.user, code=new.code, currency=new.currency)
 
 
 # ------------------------------------------------------------------------------------------------------------- posting
@@ -326,26 +335,20 @@ def _settle(journal: Journal, without_floor: dict[int, int]) -> None:
 
     `without_floor` are the changes of the accounts that nobody waits for: see `_change_without_floor`.
     """
+    lock = "FOR NO KEY UPDATE OF account" if is_postgresql() else ""
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK_ACCOUNTS.format(lock="FOR NO KEY UPDATE OF account" if is_postgresql() else ""),
-                       [journal.pk] * 2)  # fmt: skip
-        locked = cursor.fetchone()[0]
+        cursor.execute(_LOCK_ACCOUNTS.format(lock=lock), [journal.pk] * 2)
+        locked, short = cursor.fetchone()
+        if short:
+            cursor.execute(_FIRST_SHORT_ACCOUNT, [journal.pk] * 2)
+            raise _insufficient(*cursor.fetchone())
         try:
-            with transaction.atomic():
-                cursor.execute(_MOVE_BALANCES, [journal.pk] * 2)
-                if cursor.rowcount != locked:
-                    raise _AccountShort
-        except _AccountShort:
-            cursor.execute(_SHORT_ACCOUNT, [journal.pk] * 2)
-            raise _insufficient(*cursor.fetchone()) from None
+            cursor.execute(_MOVE_BALANCES, [journal.pk] * 2)
         except (DataError, IntegrityError) as error:
             raise InvalidAmount("A balance would not fit 64 bits of minor units.") from error
+        ensure(cursor.rowcount == locked, f"{journal.key} moved {cursor.rowcount} balances of {locked}")
     for account_id, change in sorted(without_floor.items()):
         _change_without_floor(account_id, change)
-
-
-class _AccountShort(Exception):
-    """Not all balances could be moved: roll back those that were, then find out whose."""
 
 
 def _insufficient(account_id: int, change: int) -> InsufficientFunds:
@@ -396,21 +399,21 @@ _NET = """
 """
 
 _LOCK_ACCOUNTS = f"""
-    SELECT count(*) FROM (
-        SELECT account.id FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
+    SELECT count(*), count(CASE WHEN short THEN 1 END) FROM (
+        SELECT account.balance + net.change < account.min_balance AS short
+        FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
         WHERE account.min_balance IS NOT NULL ORDER BY account.id {{lock}}
     ) locked
+"""
+
+_FIRST_SHORT_ACCOUNT = f"""
+    SELECT account.id, net.change FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
+    WHERE account.balance + net.change < account.min_balance ORDER BY account.id LIMIT 1
 """
 
 _MOVE_BALANCES = f"""
     UPDATE rewards_account SET balance = rewards_account.balance + net.change FROM ({_NET}) net
     WHERE rewards_account.id = net.account_id AND rewards_account.min_balance IS NOT NULL
-      AND rewards_account.balance + net.change >= rewards_account.min_balance
-"""
-
-_SHORT_ACCOUNT = f"""
-    SELECT account.id, net.change FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
-    WHERE net.change < 0 AND account.balance + net.change < account.min_balance ORDER BY account.id LIMIT 1
 """
 
 _CHANGES_WITHOUT_FLOOR = f"""

@@ -55,13 +55,18 @@ class ImportCommand(BaseCommand):
                 figures, printed = self.run(file, keep, options)
         except RewardsError as error:
             raise CommandError(error.message) from error
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Stopped. Import the file again: what is in is not counted twice.", returncode=130
+            ) from None
         self.print_figures(figures, printed, time.perf_counter() - started, dry_run=options["dry_run"])
 
     def run(
         self, file: CsvFile, keep: Callable[[BadLine], object], options: dict[str, Any]
     ) -> tuple[Figures, list[BadLine]]:
         """Import the file; the figures and the first bad lines."""
-        at, create_users, first = timezone.now(), self.creates_users(options), []
+        at, create_users = timezone.now(), self.creates_users(options)
+        first: list[BadLine] = []
         if options["dry_run"]:
             write = partial(preview_checked, create_users=create_users, seen=Seen())
         else:

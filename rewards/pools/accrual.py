@@ -149,7 +149,7 @@ def _empty_row(currency: Currency, at: datetime) -> tuple[list[str], list[Any]]:
     accrual = Accrual(currency=currency, accrued_at=at)
     fields = [field for field in Accrual._meta.concrete_fields if not field.primary_key and field.name != "hour"]
     values = [field.get_db_prep_save(getattr(accrual, field.attname), connection) for field in fields]
-    return [field.column for field in fields], values
+    return [str(field.column) for field in fields], values
 
 
 def _hours_of(accrual_ids: Sequence[int]) -> list[datetime]:

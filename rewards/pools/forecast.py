@@ -53,9 +53,7 @@ def forecast(pool: Pool, at: datetime) -> Iterator[Forecast]:
             line = _of_distribution(standing[period.key])
         else:
             if carried is None:
-                carried = sum(
-                    amount for _, amount in untaken_carries(pool.programme, period.starts_at, pool.currency_id)
-                )
+                carried = sum(amount for _, amount in untaken_carries(pool.programme, period.start, pool.currency_id))
             line = _of_period(pool, period, carried)
         carried = line.carried
         yield line
@@ -84,9 +82,9 @@ def _of_distribution(distribution: Distribution) -> Forecast:
 
 def _of_period(pool: Pool, period: PoolPeriod, carried: int) -> Forecast:
     amount = carried + _accruing(pool, period) + topped_up(pool, period.key, pool.currency_id)
-    if next_vote_at(period.starts_at, before=period.ends_at) is None:
+    if next_vote_at(period.start, before=period.end) is None:
         return Forecast(period.key, amount, 0, 0, 0, amount)
-    snapshot = ranking(period.starts_at, period.ends_at, measures_named(pool.rule))
+    snapshot = ranking(period.start, period.end, measures_named(pool.rule))
     allocation = allocate(
         pool.rule, amount, participants_of(snapshot), decimals=pool.currency.decimals, tie_policy=pool.tie_policy
     )
@@ -103,20 +101,16 @@ def _of_period(pool: Pool, period: PoolPeriod, carried: int) -> Forecast:
 
 def _accruing(pool: Pool, period: PoolPeriod) -> int:
     """What accrued and, of the hours that are not accrued yet, what would."""
-    recorded = set(
-        Accrual.objects.filter(hour__gte=period.starts_at, hour__lt=period.ends_at).values_list("hour", flat=True)
-    )
-    accrued = accrued_to(pool, period.starts_at, period.ends_at, pool.currency_id)
+    recorded = set(Accrual.objects.filter(hour__gte=period.start, hour__lt=period.end).values_list("hour", flat=True))
+    accrued = accrued_to(pool, period.start, period.end, pool.currency_id)
     if len(recorded) == period.hours:
         return accrued
-    missing = (
-        figures for figures in hours_with_votes(period.starts_at, period.ends_at) if figures.hour.start not in recorded
-    )
+    missing = (figures for figures in hours_with_votes(period.start, period.end) if figures.hour.start not in recorded)
     return accrued + sum(getattr(figures, f"{pool.slug}_amount") for figures in missing)
 
 
 def _bonus(pool: Pool, period: PoolPeriod, snapshot: Snapshot, allocation: Allocation) -> int:
-    rate = rate_before(period.ends_at)
+    rate = rate_before(period.end)
     if pool.slug != Pool.Slug.DAILY or rate is None or not rate.bonus_rate:
         return 0
     share = Fraction(rate.bonus_rate)

@@ -20,24 +20,16 @@ DAILY_DELAY = timedelta(seconds=35)
 
 @dataclass(frozen=True, order=True)
 class PoolPeriod:
-    """A period of a pool: whole hours from `starts_at` to `ends_at` (excluded), paid from `due_at` on."""
+    """A period of a pool: whole hours from `start` to `end` (excluded), paid from `due_at` on."""
 
-    starts_at: datetime
-    ends_at: datetime
+    start: datetime
+    end: datetime
     key: str
     due_at: datetime
 
     @property
-    def start(self) -> datetime:
-        return self.starts_at
-
-    @property
-    def end(self) -> datetime:
-        return self.ends_at
-
-    @property
     def hours(self) -> int:
-        return (self.ends_at - self.starts_at) // ONE_HOUR
+        return (self.end - self.start) // ONE_HOUR
 
 
 class Calendar(Protocol):
@@ -56,10 +48,10 @@ class HourlyCalendar:
         return _of_hour(Hour.containing(instant))
 
     def after(self, period: PoolPeriod) -> PoolPeriod:
-        return _of_hour(Hour(period.ends_at))
+        return _of_hour(Hour(period.end))
 
     def before(self, period: PoolPeriod) -> PoolPeriod:
-        return _of_hour(Hour(period.starts_at).previous())
+        return _of_hour(Hour(period.start).previous())
 
     def parse(self, key: str) -> PoolPeriod:
         period = _of_hour(Hour.parse(key))
@@ -103,8 +95,8 @@ def _of_hour(hour: Hour) -> PoolPeriod:
 
 
 def _of_day(day: Day) -> PoolPeriod:
-    ends_at = _full_hour_from(day.end)
-    return PoolPeriod(_full_hour_from(day.start), ends_at, day.key, ends_at + DAILY_DELAY)
+    end = _full_hour_from(day.end)
+    return PoolPeriod(_full_hour_from(day.start), end, day.key, end + DAILY_DELAY)
 
 
 def _full_hour_from(instant: datetime) -> datetime:

@@ -11,7 +11,7 @@ import numpy as np
 from django.db.models import QuerySet
 
 from rewards.allocation.rules import Measure
-from rewards.common.errors import InvariantBroken, RewardsError
+from rewards.common.errors import RewardsError
 from rewards.distributions.errors import NotYet
 from rewards.distributions.models import Distribution, Reward
 from rewards.distributions.programmes import Snapshot, register
@@ -27,6 +27,7 @@ from rewards.pools.queries import (
     earlier_one_missing,
     periods_left,
     rate_before,
+    stretch_of,
     topped_up,
     untaken_carries,
 )
@@ -56,7 +57,7 @@ class PoolProgramme:
         before = earlier_one_missing(pool, period)
         if before is not None:
             raise NotYet(f"{pool.programme} {period.key} waits: {before.key} is not allocated yet.")
-        starts_at, ends_at = _stretch(distribution)
+        starts_at, ends_at = stretch_of(distribution)
         accrue(starts_at, ends_at, distribution.opened_at)
         # From here on nobody tops up this period, and no other one takes what this one takes.
         Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
@@ -64,7 +65,7 @@ class PoolProgramme:
         return accrued + topped_up(pool, period.key, distribution.currency_id) + take_carries(distribution)
 
     def snapshot(self, distribution: Distribution) -> Snapshot:
-        starts_at, ends_at = _stretch(distribution)
+        starts_at, ends_at = stretch_of(distribution)
         return ranking(starts_at, ends_at, measures_named(distribution.rule))
 
     def due_periods(self, at: datetime) -> list[PoolPeriod]:
@@ -121,7 +122,7 @@ def take_carries(distribution: Distribution) -> int:
 
     The caller holds the pool's row, so no other period takes the same.
     """
-    starts_at, _ = _stretch(distribution)
+    starts_at, _ = stretch_of(distribution)
     carries = untaken_carries(distribution.programme, starts_at, distribution.currency_id)
     CarryOver.objects.bulk_create(
         CarryOver(source_id=source, target=distribution, amount=amount) for source, amount in carries
@@ -143,7 +144,7 @@ class BonusRow(NamedTuple):
 
 def bonus_rate(day: Distribution) -> Decimal:
     """The bonus rate in force at the day's end."""
-    rate = rate_before(_stretch(day)[1])
+    rate = rate_before(stretch_of(day)[1])
     return rate.bonus_rate if rate is not None else Decimal(0)
 
 
@@ -161,15 +162,16 @@ def open_market_bonus(day: Distribution) -> None:
     """Decide, with the day's last payment, whether it has a market bonus; the bonus itself is paid on its own."""
     if not any(row.bonus for row in bonus_rows(day)):
         return
+    starts_at, ends_at = stretch_of(day)
     open_distribution(
         CC_MARKET,
         day.period_key,
-        starts_at=day.starts_at,
-        ends_at=day.ends_at,
+        starts_at=starts_at,
+        ends_at=ends_at,
         currency=day.currency,
         source_account=system_account(TREASURY, day.currency),
         rule=BONUS_RULE,
-        at=day.ends_at,
+        at=ends_at,
     )
 
 
@@ -185,13 +187,6 @@ def _day_of(bonus: Distribution) -> Distribution:
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers
-
-
-def _stretch(distribution: Distribution) -> tuple[datetime, datetime]:
-    starts_at, ends_at = distribution.starts_at, distribution.ends_at
-    if starts_at is None or ends_at is None:
-        raise InvariantBroken(f"{distribution} is a payout of a pool and has no period.")
-    return starts_at, ends_at
 
 
 def _scaled(number: Decimal) -> tuple[int, int]:

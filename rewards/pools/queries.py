@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db.models import CharField, F, Min, Q, QuerySet, Sum
@@ -10,7 +11,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
 from rewards.activity.models import ActivityEvent
-from rewards.common.errors import RewardsError
+from rewards.common.errors import InvariantBroken, RewardsError
 from rewards.distributions.models import Distribution
 from rewards.ledger.models import Transfer
 from rewards.pools.models import Accrual, CarryOver, CcRate, Pool
@@ -39,6 +40,14 @@ def both_pools() -> tuple[Pool, Pool]:
 
 def calendar_of(pool: Pool) -> Calendar:
     return HourlyCalendar() if pool.slug == Pool.Slug.HOURLY else DailyCalendar(settings.REWARDS_TIME_ZONE)
+
+
+def stretch_of(distribution: Distribution) -> tuple[datetime, datetime]:
+    """The hours that a payout of a pool is about: start, and end (excluded)."""
+    starts_at, ends_at = distribution.starts_at, distribution.ends_at
+    if starts_at is None or ends_at is None:
+        raise InvariantBroken(f"{distribution} is a payout of a pool and has no period.")
+    return starts_at, ends_at
 
 
 # --------------------------------------------------------------------------------------------------------------- votes
@@ -74,7 +83,7 @@ def accrued_to(pool: Pool, starts_at: datetime, ends_at: datetime, currency_id: 
     return accruals.aggregate(total=Sum(f"{pool.slug}_amount"))["total"] or 0
 
 
-def top_ups_of(pool: Pool) -> QuerySet[Transfer]:
+def top_ups_of(pool: Pool) -> QuerySet[Any]:
     """What operators added to periods of a pool, without what was reversed; `period_key` says to which."""
     transfers = Transfer.objects.filter(
         journal__kind=TOP_UP, credit_account__code=pool.account_code, reverses=None, reversals=None
@@ -107,7 +116,7 @@ def first_instant(pool: Pool) -> datetime | None:
     """When the periods of a pool begin: with the first vote, or with an earlier period that was topped up."""
     first_vote = first_vote_at()
     key = top_ups_of(pool).aggregate(first=Min("period_key"))["first"]
-    top_up = calendar_of(pool).parse(key).starts_at if key else None
+    top_up = calendar_of(pool).parse(key).start if key else None
     return min((instant for instant in (first_vote, top_up) if instant is not None), default=None)
 
 
@@ -137,7 +146,7 @@ def earlier_one_missing(pool: Pool, period: PoolPeriod) -> PoolPeriod | None:
     if is_allocated(pool, before):
         return None
     first = first_instant(pool)
-    return before if first is not None and first < before.ends_at else None
+    return before if first is not None and first < before.end else None
 
 
 def next_payout(pool: Pool, at: datetime) -> PoolPeriod:

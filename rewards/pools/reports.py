@@ -14,6 +14,7 @@ from rewards.common.database import sql_instant
 from rewards.distributions.models import Distribution, Reward
 from rewards.pools.models import PartnerTransfer, RewardLog
 from rewards.pools.periods import PoolPeriod
+from rewards.pools.queries import stretch_of
 from rewards.pools.ranking import vote_counts
 
 logger = logging.getLogger("rewards.pools")
@@ -21,11 +22,11 @@ logger = logging.getLogger("rewards.pools")
 
 def report_payout(distribution: Distribution, payout_type: str) -> None:
     """Write the payout's row of the reward log now, and its log record once the payment is committed."""
-    results = distribution.results
+    results, (starts_at, _) = distribution.results, stretch_of(distribution)
     log = RewardLog.objects.create(
         distribution=distribution,
         type=payout_type,
-        time=distribution.starts_at,
+        time=starts_at,
         total=distribution.paid_amount,
         counts={part["name"]: part["members"] for part in results.get("slices", [])},
         ecc_cap=results.get("facts", {}).get("weight_cap", ""),
@@ -38,9 +39,9 @@ def report_empty(programme: str, payout_type: str, periods: Sequence[PoolPeriod]
     first, last = periods[0], periods[-1]
     with connection.cursor() as cursor:
         cursor.execute(_LOG_EMPTY, [payout_type, "{}", sql_instant(timezone.now()), programme, *_between(first, last)])
-    about: dict[str, Any] = {"type": payout_type, "time": first.starts_at.isoformat(), "total": "0", "counts": {}}
+    about: dict[str, Any] = {"type": payout_type, "time": first.start.isoformat(), "total": "0", "counts": {}}
     if len(periods) > 1:
-        about |= {"until": last.ends_at.isoformat(), "periods": len(periods)}
+        about |= {"until": last.end.isoformat(), "periods": len(periods)}
     transaction.on_commit(
         lambda: logger.info("%s %s: nobody voted", programme, first.key, extra={"event": "pool_paid", **about})
     )
@@ -48,11 +49,10 @@ def report_empty(programme: str, payout_type: str, periods: Sequence[PoolPeriod]
 
 def write_partner_transfers(distribution: Distribution) -> None:
     """Put the rewards of special partners into the outbox, in the transaction that completes the payout."""
+    starts_at, _ = stretch_of(distribution)
     rewarded = Reward.objects.filter(distribution=distribution, amount__gt=0, user__is_special_partner=True)
     PartnerTransfer.objects.bulk_create(
-        PartnerTransfer(
-            partner_id=user_id, time=distribution.starts_at, amount=amount, currency_id=distribution.currency_id
-        )
+        PartnerTransfer(partner_id=user_id, time=starts_at, amount=amount, currency_id=distribution.currency_id)
         for user_id, amount in rewarded.order_by("position").values_list("user_id", "amount")
     )
 
@@ -79,9 +79,7 @@ def _log_payout(distribution: Distribution, log: RewardLog) -> None:
 
 def _log_votes(distribution: Distribution, payout_type: str) -> None:
     """How often each partner voted, by type: one record a partner."""
-    if distribution.starts_at is None or distribution.ends_at is None:
-        return
-    counts = vote_counts(distribution.starts_at, distribution.ends_at)
+    counts = vote_counts(*stretch_of(distribution))
     for partner, lines in groupby(counts, key=lambda line: line[0]):
         votes = {vote_type or "": count for _, vote_type, count in lines}
         about = {"event": "pool_votes", "type": payout_type, "partner": partner, "votes": votes}
@@ -89,7 +87,7 @@ def _log_votes(distribution: Distribution, payout_type: str) -> None:
 
 
 def _between(first: PoolPeriod, last: PoolPeriod) -> list[Any]:
-    return [sql_instant(first.starts_at), sql_instant(last.ends_at)]
+    return [sql_instant(first.start), sql_instant(last.end)]
 
 
 _LOG_EMPTY = f"""

@@ -143,12 +143,12 @@ def _may_go_on(progress: Progress, result: RunResult) -> bool:
 
 def _quiet_run(periods: Sequence[PoolPeriod], index: int, opened: set[str]) -> list[PoolPeriod]:
     """The neighbouring periods from `index` on in which, so far, nobody voted and that nobody has opened."""
-    vote = next_vote_at(periods[index].starts_at)
+    vote = next_vote_at(periods[index].start)
     run: list[PoolPeriod] = []
     for position in range(index, min(index + MOST_EMPTY_AT_ONCE, len(periods))):
         period = periods[position]
-        neighbours = not run or run[-1].ends_at == period.starts_at
-        if not neighbours or period.key in opened or (vote is not None and vote < period.ends_at):
+        neighbours = not run or run[-1].end == period.start
+        if not neighbours or period.key in opened or (vote is not None and vote < period.end):
             break
         run.append(period)
     return run
@@ -204,14 +204,14 @@ def _settle(pool: Pool, period: PoolPeriod, at: datetime) -> Distribution:
 
     Accruing comes first, on its own, so that those who write votes wait for it alone and not for the payout.
     """
-    accrue(period.starts_at, period.ends_at, at)
+    accrue(period.start, period.end, at)
     _refuse_before_its_turn(pool, period)
     version = pool.history.order_by("-history_id").first()
     distribution, _ = open_distribution(
         pool.programme,
         period.key,
-        starts_at=period.starts_at,
-        ends_at=period.ends_at,
+        starts_at=period.start,
+        ends_at=period.end,
         currency=pool.currency,
         source_account=_account(pool),
         rule=pool.rule,
@@ -231,7 +231,7 @@ def _record_empty(pool: Pool, periods: Sequence[PoolPeriod], at: datetime) -> bo
     first, last = periods[0], periods[-1]
     if _something_to_pay(pool, first, last):
         return False
-    accrue(first.starts_at, last.ends_at, at)
+    accrue(first.start, last.end, at)
     with transaction.atomic():
         Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
         _refuse_before_its_turn(pool, first)
@@ -240,7 +240,7 @@ def _record_empty(pool: Pool, periods: Sequence[PoolPeriod], at: datetime) -> bo
         version = pool.history.order_by("-history_id").first()
         record_empty(
             pool.programme,
-            [(period.key, period.starts_at, period.ends_at) for period in periods],
+            [(period.key, period.start, period.end) for period in periods],
             currency=pool.currency,
             source_account=_account(pool),
             rule=pool.rule,
@@ -251,11 +251,11 @@ def _record_empty(pool: Pool, periods: Sequence[PoolPeriod], at: datetime) -> bo
 
 
 def _something_to_pay(pool: Pool, first: PoolPeriod, last: PoolPeriod) -> bool:
-    if untaken_carries(pool.programme, first.starts_at, pool.currency_id):
+    if untaken_carries(pool.programme, first.start, pool.currency_id):
         return True
     if top_ups_of(pool).filter(period_key__gte=first.key, period_key__lte=last.key).exists():
         return True
-    return Accrual.objects.filter(hour__gte=first.starts_at, hour__lt=last.ends_at, votes__gt=0).exists()
+    return Accrual.objects.filter(hour__gte=first.start, hour__lt=last.end, votes__gt=0).exists()
 
 
 def _refuse_before_its_turn(pool: Pool, period: PoolPeriod) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -27,7 +28,7 @@ class PoolSetup(RewardsError):
 
 def create_default_pools(currency: Currency) -> list[Pool]:
     """Create the pools that are missing, in `currency`; those that exist stay as they are. Returns the created ones."""
-    defaults = {
+    defaults: dict[str, dict[str, Any]] = {
         Pool.Slug.HOURLY: {"title": "Hourly pool", "share": HOURLY_SHARE, "rule": hourly_rule()},
         Pool.Slug.DAILY: {"title": "Daily pool", "share": None, "rule": daily_rule()},
     }
@@ -97,7 +98,7 @@ def _point_at(pool: Pool, currency: Currency) -> list[str]:
         pool.clean()
     except ValidationError as error:
         raise PoolSetup(f"{pool} cannot be pointed at {currency}: {' '.join(error.messages)}") from error
-    pool._change_reason = f"setup_pools: from {former} to {currency}"
+    pool._change_reason = f"setup_pools: from {former} to {currency}"  # type: ignore[attr-defined]  # for its history
     pool.save()
     said = [f"{pool} now pays in {currency} (before: {former})."]
     account = Account.objects.filter(user=None, code=pool.account_code, currency=former).first()

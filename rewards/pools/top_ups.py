@@ -75,5 +75,5 @@ def _refuse_frozen(pool: Pool, period: PoolPeriod) -> None:
 
 def _refuse_never_paid(period: PoolPeriod, at: datetime) -> None:
     first_vote = first_vote_at()
-    if period.ends_at <= at and (first_vote is None or period.ends_at <= first_vote):
+    if period.end <= at and (first_vote is None or period.end <= first_vote):
         raise PeriodNeverPaid(f"{period.key} lies before the first vote: it is never paid. Top up a later period.")

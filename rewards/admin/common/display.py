@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.admin.utils import quote
@@ -14,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from rewards.common.amounts import to_units
+from rewards.common.amounts import canonical_decimal, to_units
 from rewards.ledger.models import Currency
 
 # What each status means for whoever looks: nothing to do, wait, do something.
@@ -73,6 +74,11 @@ def grouped(number: int | str) -> str:
     sign = "-" if whole.startswith("-") else ""
     digits = whole.lstrip("-")
     return f"{sign}{int(digits):,}{point}{fraction}" if digits.isdecimal() else str(number)
+
+
+def exact(value: Any) -> str:
+    """A rate or weight with every digit it has, and no zeros after them."""
+    return canonical_decimal(Decimal(value))
 
 
 def badge(status: str, text: str | None = None, kind: str | None = None) -> SafeString:

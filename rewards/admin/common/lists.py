@@ -111,7 +111,7 @@ class BigList:
 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    sortable_by: Sequence[str] = ()
+    sortable_by: Any = ()
     list_per_page = 50
     list_select_related: Any = False
 
@@ -123,8 +123,11 @@ class BigList:
         return ["-pk"]
 
     def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        """The rows that a search term means, found by an index; `search_help_text` says what it may be."""
-        raise NotImplementedError
+        """The rows that a search term means, found by an index; `search_help_text` says what it may be.
+
+        A list without `search_fields` has no box to search in, and leaves this as it is.
+        """
+        return queryset
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -12,6 +12,7 @@ from rewards.jobs.schedules import create_missing_schedules
 from rewards.ledger.models import Currency
 from rewards.parameters.services import create_missing_parameters
 from rewards.pools.services import create_default_pools
+from rewards.users.roles import create_missing_roles
 
 METALS = ("bronze", "silver", "gold", "platinum", "diamond")
 PLAIN_CURRENCIES = (
@@ -32,7 +33,7 @@ NAMES = {"xp": "XP", "hp_points": "HP points"}
 
 
 class Command(BaseCommand):
-    help = "Creates currencies, parameters, pools and schedules that are missing. Keeps everything that is there."
+    help = "Creates currencies, parameters, pools, schedules and roles that are missing; keeps what is there."
 
     def handle(self, **options: Any) -> None:
         with transaction.atomic():
@@ -41,6 +42,7 @@ class Command(BaseCommand):
                 "parameters": create_missing_parameters(),
                 "pools": create_default_pools(Currency.objects.get(code="points")),
                 "schedules": create_missing_schedules(),
+                "roles": create_missing_roles(),
             }
         for what, names in created.items():
             listed = f": {', '.join(map(str, names))}" if names else ""

@@ -98,10 +98,8 @@ def test_chunks_are_paid_one_journal_each(three, open_prize, make_user, coins):
     three.scores = {user.username: 1 for user in people}
     set_parameter("distributions.chunk_rows", 4, actor=None, reason="small")
     distribution = open_prize()
-    assert services.step(distribution.pk)
-    assert services.step(distribution.pk)
-    assert services.step(distribution.pk)
-    distribution.refresh_from_db()
+    assert services.step(distribution)
+    assert services.step(distribution)
     assert (distribution.status, distribution.paid_amount) == ("paying", 300)
     paid = services.advance(distribution.pk)
     assert [journal.key for journal in Journal.objects.filter(kind="distribution").order_by("pk")] == [
@@ -145,7 +143,7 @@ class TestFailure:
 
     def test_rows_changed_after_approval_are_not_paid(self, three, open_prize, coins, alice):
         distribution = open_prize()
-        services.step(distribution.pk)
+        services.step(distribution)
         row = Reward.objects.get(position=1)
         Reward.objects.filter(pk=row.pk).update(amount=row.amount + 1)
         Reward.objects.filter(position=2).update(amount=332)

@@ -106,8 +106,8 @@ def test_what_a_dead_worker_left_half_done_is_completed(pools, vote):
             "pool_hourly", hour.key, starts_at=hour.start, ends_at=hour.end, at=hour.end, rule=hourly.rule,
             currency=hourly.currency, source_account=account,
         )  # fmt: skip
-    assert not distributions.step(opened["2026-03-10T08"].pk)  # it is not its turn
-    distributions.step(opened["2026-03-10T07"].pk)
+    assert not distributions.step(opened["2026-03-10T08"])  # it is not its turn
+    distributions.step(opened["2026-03-10T07"])
     assert {row.status for row in Distribution.objects.all()} == {"allocated", "open"}
 
     assert run_hourly(instant("2026-03-10T09:30")).periods == 2

@@ -1,0 +1,121 @@
+"""An hour that is paid, one that waits for an approval, one that failed; and people with the shipped roles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+
+from rewards.activity.services import NewEvent, record_events
+from rewards.alerts.services import raise_alert
+from rewards.audit.services import seal_events
+from rewards.distributions.models import Distribution
+from rewards.jobs.models import ProcessHeartbeat
+from rewards.jobs.schedules import create_missing_schedules
+from rewards.jobs.services import run_job
+from rewards.ledger.models import Currency
+from rewards.parameters.services import create_missing_parameters, forget
+from rewards.pools.models import CcRate, Pool, VoteWeight
+from rewards.pools.services import create_default_pools, run_daily, run_hourly
+from rewards.users.models import User
+from rewards.users.roles import create_missing_roles
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def votes(hour: str, *partners: str) -> None:
+    """One CC more for each partner than for the next one, at twenty past."""
+    at = instant(f"{hour}:20")
+    events = [
+        NewEvent(f"{hour}-{partner}", partner, "cc_vote", Decimal(len(partners) - place), at, {"vote_type": "like"})
+        for place, partner in enumerate(partners)
+    ]
+    assert record_events(events, create_users=True, at=at).accepted == len(partners)
+
+
+@pytest.fixture
+def roles(db: None) -> None:
+    create_missing_roles()
+
+
+@pytest.fixture
+def sign_in(roles: None) -> Callable[..., Client]:
+    """`sign_in("Approver")`: a client of a staff member with that role; `sign_in()` one of a superuser."""
+
+    def sign(role: str | None = None, username: str | None = None) -> Client:
+        name = username or (role or "root").lower()
+        user, is_new = User.objects.get_or_create(
+            username=name, defaults={"password": "!", "is_staff": True, "is_superuser": role is None}
+        )
+        if role and is_new:
+            user.groups.add(Group.objects.get(name=role))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return sign
+
+
+@pytest.fixture
+def pools(points: Currency) -> tuple[Pool, Pool]:
+    create_default_pools(points)
+    CcRate.objects.create(starts_at=instant("1970-01-01"), units_per_cc=Decimal(100))
+    return Pool.objects.get(slug="hourly"), Pool.objects.get(slug="daily")
+
+
+@pytest.fixture
+def paid_hour(pools: tuple[Pool, Pool]) -> Distribution:
+    votes("2026-11-20T07", "alice", "bob", "carol")
+    run_hourly(instant("2026-11-20T09:00"))
+    paid = Distribution.objects.get(programme="pool_hourly", period_key="2026-11-20T07")
+    assert paid.status == "paid"
+    return paid
+
+
+@pytest.fixture
+def waiting_hour(paid_hour: Distribution, pools: tuple[Pool, Pool]) -> Distribution:
+    """It needs an approver, because it is worth a point or more."""
+    Pool.objects.filter(slug="hourly").update(approval_limit=1)
+    votes("2026-11-20T08", "alice", "bob")
+    run_hourly(instant("2026-11-20T10:00"))
+    waiting = Distribution.objects.get(programme="pool_hourly", period_key="2026-11-20T08")
+    assert waiting.status == "allocated"
+    return waiting
+
+
+@pytest.fixture
+def failed_hour(waiting_hour: Distribution) -> Distribution:
+    """A rule that asks for a measure nobody has."""
+    Pool.objects.filter(slug="hourly").update(rule={"rule": "proportional", "by": "nothing"}, approval_limit=None)
+    votes("2026-11-20T09", "carol")
+    run_hourly(instant("2026-11-20T11:00"))
+    failed = Distribution.objects.get(programme="pool_hourly", period_key="2026-11-20T09")
+    assert failed.status == "failed"
+    return failed
+
+
+@pytest.fixture
+def whole_product(failed_hour: Distribution) -> None:
+    """At least one row of everything that has a page."""
+    create_missing_parameters()
+    create_missing_schedules()
+    run_daily(instant("2026-11-21T01:00"))
+    VoteWeight.objects.create(vote_type="share", weight=Decimal("1.25"))
+    run_job("check_ledger", lambda progress: {"promises": 9, "broken": 0})
+    run_job("mail_alerts", lambda progress: {}["missing"])
+    raise_alert("pool_nearly_dry", "treasury", "Three days are left.")
+    ProcessHeartbeat.objects.create(name="worker@here:1", kind="worker")
+    User.objects.filter(username="alice").update(is_special_partner=True)
+    seal_events()
+
+
+@pytest.fixture(autouse=True)
+def parameters_read_again() -> None:
+    """Another test's values are not this one's."""
+    forget()
