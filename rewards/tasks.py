@@ -31,7 +31,7 @@ def run_daily(trigger: str = "schedule") -> None:
 
 @shared_task
 def sweep(trigger: str = "schedule") -> None:
-    _run("sweep", lambda progress: {"continued": continue_unfinished(timezone.now())}, trigger)
+    _run("sweep", lambda progress: {"continued": continue_unfinished(timezone.now(), progress.keep_going)}, trigger)
 
 
 @shared_task

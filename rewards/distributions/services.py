@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -91,10 +91,13 @@ def open_distribution(
     return distribution, opened
 
 
-def advance(distribution_id: int) -> Distribution:
-    """Take every step that can be taken now: until it is paid, waits for an approval, is paused, or has failed."""
+def advance(distribution_id: int, keep_going: Callable[[], bool] = lambda: True) -> Distribution:
+    """Take every step that can be taken now: until it is paid, waits for an approval, is paused, or has failed.
+
+    `keep_going` is asked before each step, for callers whose time is limited.
+    """
     distribution = Distribution.objects.select_related("currency", "source_account__currency").get(pk=distribution_id)
-    while step(distribution):
+    while keep_going() and step(distribution):
         pass
     return distribution
 
@@ -432,7 +435,7 @@ def record_empty(
     return Distribution.objects.filter(programme=programme).count() - before
 
 
-def continue_unfinished(at: datetime) -> int:
+def continue_unfinished(at: datetime, keep_going: Callable[[], bool] = lambda: True) -> int:
     """Advance what a process left unfinished; one that fails does not stop the others. Returns how many were tried."""
     left = Distribution.objects.filter(
         status__in=[Status.OPEN, Status.FROZEN, Status.APPROVED, Status.PAYING],
@@ -440,7 +443,9 @@ def continue_unfinished(at: datetime) -> int:
     ).order_by("starts_at", "pk")
     tried = 0
     for distribution_id in left.values_list("pk", flat=True):
-        advance(distribution_id)
+        if not keep_going():
+            break
+        advance(distribution_id, keep_going)
         tried += 1
     return tried
 
