@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rewards.distributions.models import Distribution
+from rewards.distributions.queries import period_states
 from rewards.pools.queries import next_in_line, next_payout
 from rewards.pools.services import run_daily, run_hourly
 from tests.rewards.pools.conftest import instant
@@ -32,3 +33,16 @@ def test_a_failed_period_is_next_and_one_that_waits_for_approval_is_not(pools, v
     assert next_payout(hourly, NOW).key == "2026-03-10T07"
     Distribution.objects.update(status="allocated", approval_limit=0)
     assert next_payout(hourly, NOW).key == "2026-03-10T08"
+
+
+def test_the_screen_of_periods_shows_what_is_due_and_not_opened(pools, vote):
+    vote("alice", "1", "2026-03-10T07:10")
+    vote("alice", "1", "2026-03-10T08:10")
+    run_hourly(instant("2026-03-10T08:30"))
+
+    states = period_states(instant("2026-03-10T09:30"), "pool_hourly")
+
+    assert [(state.period_key, state.state) for state in states] == [
+        ("2026-03-10T08", "due"),
+        ("2026-03-10T07", "done"),
+    ]
