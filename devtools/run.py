@@ -54,8 +54,8 @@ def prepare(children: Children, *, demo: bool) -> Child:
     """Bring data and static files up to date; returns the finished step whose lines tell the logins."""
     children.run("prepare", PYTHON, "-m", "devtools.prepare")
     # A hundred paid hours are a hundred lines of log, and what it prints is shown again at the end.
-    quietly = ["env", "LOG_LEVEL=WARNING", PYTHON, "manage.py", "demo_data"]
-    return children.run("demo", *quietly, *([] if demo else ["--logins-only"]))
+    only = [] if demo else ["--logins-only"]
+    return children.run("demo", "env", "LOG_LEVEL=WARNING", PYTHON, "manage.py", "demo_data", *only)
 
 
 def start_product(children: Children, port: int, *, demo: bool) -> None:

@@ -52,12 +52,13 @@ def insert_if_absent(instance: models.Model, unique: Sequence[str], where: str =
     fields = [f for f in instance._meta.concrete_fields if not f.primary_key and not f.has_db_default()]
     values = [f.get_db_prep_save(f.pre_save(instance, True), connection) for f in fields]
     quote = connection.ops.quote_name
-    target = ", ".join(quote(instance._meta.get_field(name).column) for name in unique)
+    columns = {f.name: str(f.column) for f in instance._meta.concrete_fields}
+    target = ", ".join(quote(columns[name]) for name in unique)
     sql = (
-        f"INSERT INTO {table_of(type(instance))} ({', '.join(quote(f.column) for f in fields)}) "
+        f"INSERT INTO {table_of(type(instance))} ({', '.join(quote(columns[f.name]) for f in fields)}) "
         f"VALUES ({', '.join(['%s'] * len(fields))}) "
         f"ON CONFLICT ({target}){' WHERE ' + where if where else ''} DO NOTHING "
-        f"RETURNING {quote(instance._meta.pk.column)}"
+        f"RETURNING {quote(columns[instance._meta.pk.name])}"
     )
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
@@ -195,10 +196,10 @@ class WholeNumber(models.BaseConstraint):
         quote = schema_editor.quote_name
         return f"CONSTRAINT {quote(self.name)} CHECK (typeof({quote(self.column)}) IN ('integer', 'null'))"
 
-    def create_sql(self, model: Any, schema_editor: Any) -> str | None:
+    def create_sql(self, model: Any, schema_editor: Any) -> Any:
         return None
 
-    remove_sql = create_sql
+    remove_sql = create_sql  # type: ignore[assignment]
 
     def validate(self, *args: Any, **kwargs: Any) -> None:
         """Held by the database alone."""
@@ -220,17 +221,17 @@ class Guard(models.BaseConstraint):
         """Trigger name → the statement that creates it, with `%(table)s` for the quoted table."""
         raise NotImplementedError("each guard gives its own triggers")
 
-    def constraint_sql(self, model: Any, schema_editor: Any) -> None:
+    def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
         """A trigger cannot stand inside CREATE TABLE: it is created after it, as Django does with indexes."""
         table = Table(model._meta.db_table, schema_editor.quote_name)
         for sql in self.triggers(schema_editor.connection.vendor).values():
             schema_editor.deferred_sql.append(Statement(sql, table=table))
 
-    def create_sql(self, model: Any, schema_editor: Any) -> Statement:
+    def create_sql(self, model: Any, schema_editor: Any) -> Any:
         table = Table(model._meta.db_table, schema_editor.quote_name)
         return Statement(";".join(self.triggers(schema_editor.connection.vendor).values()), table=table)
 
-    def remove_sql(self, model: Any, schema_editor: Any) -> Statement:
+    def remove_sql(self, model: Any, schema_editor: Any) -> Any:
         table = Table(model._meta.db_table, schema_editor.quote_name)
         drops = [f"DROP TRIGGER IF EXISTS {name} ON %(table)s" for name in self.triggers("postgresql")]
         return Statement(";".join(drops), table=table)

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models.expressions import Combinable
 
 from rewards.common.amounts import InvalidAmount, canonical_decimal, parse_decimal, to_minor
 
@@ -18,6 +19,10 @@ class ScaledDecimalField(models.BigIntegerField):
     """
 
     description = "An exact decimal, stored as a scaled integer"
+
+    # What the type checker takes it for (the names are django-stubs').
+    _pyi_private_set_type: str | int | Decimal | Combinable  # type: ignore[assignment]
+    _pyi_private_get_type: Decimal  # type: ignore[assignment]
 
     def __init__(self, *args: Any, scale: int = 6, **kwargs: Any) -> None:
         self.scale = scale
@@ -34,7 +39,7 @@ class ScaledDecimalField(models.BigIntegerField):
         if value is None or isinstance(value, Decimal):
             return value
         try:
-            return parse_decimal(value, what=self.verbose_name)
+            return parse_decimal(value, what=str(self.verbose_name))
         except InvalidAmount as error:
             raise ValidationError(error.message, code=error.code) from error
 
@@ -42,7 +47,7 @@ class ScaledDecimalField(models.BigIntegerField):
         return None if value is None else to_minor(value, self.scale, what=str(self.verbose_name))
 
     def value_to_string(self, obj: models.Model) -> str:
-        value = self.value_from_object(obj)
+        value: Any = self.value_from_object(obj)
         return "" if value is None else canonical_decimal(value)
 
     def formfield(self, **kwargs: Any) -> Any:
@@ -57,6 +62,9 @@ class ExactDecimalField(models.CharField):
     """A Decimal of any precision, stored as canonical decimal text. For rates and weights: SQL does not compare it."""
 
     description = "An exact decimal, stored as canonical text"
+
+    _pyi_private_set_type: str | int | Decimal | Combinable  # type: ignore[assignment]
+    _pyi_private_get_type: Decimal  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_length", 80)
@@ -80,5 +88,5 @@ class ExactDecimalField(models.CharField):
         return None if value in (None, "") else canonical_decimal(parse_decimal(value, what=str(self.verbose_name)))
 
     def value_to_string(self, obj: models.Model) -> str:
-        value = self.value_from_object(obj)
+        value: Any = self.value_from_object(obj)
         return "" if value is None else canonical_decimal(value)

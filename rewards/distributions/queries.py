@@ -169,12 +169,9 @@ def exported(distribution: Distribution) -> Iterator[dict[str, Any]]:
 def reward_lines(distribution: Distribution) -> Iterator[tuple[Any, ...]]:
     """(period key, user, position, rank, score, amount in currency units, status) of each row, by position."""
     units = distribution.currency.to_units
-    for chunk in distribution.chunks.order_by("number"):
-        reversed_users = set(
-            Transfer.objects.filter(journal_id=chunk.journal_id, reversals__isnull=False).values_list(
-                "credit_account__user_id", flat=True
-            )
-        )
+    for chunk in distribution.chunks.select_related("journal").order_by("number"):
+        reversed_transfers = Transfer.objects.filter(journal=chunk.journal, reversals__isnull=False)
+        reversed_users = set(reversed_transfers.values_list("credit_account__user_id", flat=True))
         unpaid = Reward.Status.FAILED if distribution.status == Status.FAILED else Reward.Status.ALLOCATED
         paid = Reward.Status.PAID if chunk.journal_id else unpaid
         rewards = Reward.objects.filter(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 
@@ -72,7 +73,7 @@ def prove(show: Callable[[Finding], None]) -> dict[str, object]:
     }  # fmt: skip
 
 
-def query(sql: str, parameters: Iterable[object] = ()) -> list[tuple]:
+def query(sql: str, parameters: Iterable[Any] = ()) -> list[tuple]:
     with connection.cursor() as cursor:
         cursor.execute(sql, list(parameters))
         return cursor.fetchall()
