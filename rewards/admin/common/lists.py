@@ -85,7 +85,7 @@ def cursor_of(row: models.Model, fields: Sequence[str]) -> str:
 
 def beyond(model: type[models.Model], fields: Sequence[str], cursor: str) -> Q:
     """What stands after the cursor's row in an order by one or two fields, both in one direction."""
-    comparison = "lte" if fields[0].startswith("-") else "gt"
+    comparison = "lt" if fields[0].startswith("-") else "gt"
     names = [name.lstrip("-") for name in fields]
     texts = cursor.split("~")
     if len(texts) != len(names):
