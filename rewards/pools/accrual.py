@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Count, Sum
+from django.db.models import BigIntegerField, Count, QuerySet, Sum
 from django.db.models.functions import Cast
 
 from rewards.activity.models import QUANTITY_SCALE
@@ -101,8 +101,28 @@ def hours_with_votes(
     vote = next_vote_at(starts_at, before=ends_at)
     while vote is not None:
         hour = Hour.containing(vote)
-        yield _figures(hour, *pools)
+        yield hour_figures(hour, votes_between(hour.start, hour.end), *pools)
         vote = next_vote_at(hour.end, before=ends_at)
+
+
+def hour_figures(hour: Hour, votes: QuerySet[Any], hourly: Pool, daily: Pool) -> HourFigures:
+    """What these votes of an hour come to. Raises `NoRate`, `PoolShares`, `InvalidAmount`."""
+    totals = votes.aggregate(
+        votes=Count("id"),
+        voters=Count("user_id", distinct=True),
+        quantity=Sum(Cast("quantity", BigIntegerField())),
+    )
+    rate = rate_before(hour.end)
+    if rate is None:
+        raise NoRate(f"No CC rate for the hour {hour.key}: add a CC rate that starts before {hour.end:%Y-%m-%d %H:%M}.")
+    cc_amount = Decimal(int(totals["quantity"] or 0)).scaleb(-QUANTITY_SCALE)
+    intake = intake_minor(cc_amount, rate.units_per_cc, hourly.currency.decimals)
+    if intake > MAX_MINOR:
+        raise InvalidAmount(f"The votes of {hour.key} bring in more than 64 bits of minor units can hold.")
+    hourly_amount, daily_amount = split(intake, hourly.share, daily.share)
+    return HourFigures(
+        hour, totals["votes"], totals["voters"], cc_amount, rate.units_per_cc, intake, hourly_amount, daily_amount
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------- steps
@@ -167,25 +187,6 @@ def _stretches(hours: Sequence[datetime]) -> Iterator[tuple[datetime, datetime]]
             start = hour
         end = hour + ONE_HOUR
     yield start, end
-
-
-def _figures(hour: Hour, hourly: Pool, daily: Pool) -> HourFigures:
-    totals = votes_between(hour.start, hour.end).aggregate(
-        votes=Count("id"),
-        voters=Count("user_id", distinct=True),
-        quantity=Sum(Cast("quantity", BigIntegerField())),
-    )
-    rate = rate_before(hour.end)
-    if rate is None:
-        raise NoRate(f"No CC rate for the hour {hour.key}: add a CC rate that starts before {hour.end:%Y-%m-%d %H:%M}.")
-    cc_amount = Decimal(int(totals["quantity"] or 0)).scaleb(-QUANTITY_SCALE)
-    intake = intake_minor(cc_amount, rate.units_per_cc, hourly.currency.decimals)
-    if intake > MAX_MINOR:
-        raise InvalidAmount(f"The votes of {hour.key} bring in more than 64 bits of minor units can hold.")
-    hourly_amount, daily_amount = split(intake, hourly.share, daily.share)
-    return HourFigures(
-        hour, totals["votes"], totals["voters"], cc_amount, rate.units_per_cc, intake, hourly_amount, daily_amount
-    )
 
 
 def _record(figures: HourFigures, pools: tuple[Pool, Pool]) -> None:

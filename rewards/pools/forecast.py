@@ -21,6 +21,7 @@ from rewards.pools.queries import (
     rate_before,
     topped_up,
     untaken_carries,
+    votes_between,
 )
 from rewards.pools.ranking import measures_named, ranking
 from rewards.users.models import User
@@ -84,7 +85,7 @@ def _of_period(pool: Pool, period: PoolPeriod, carried: int) -> Forecast:
     amount = carried + _accruing(pool, period) + topped_up(pool, period.key, pool.currency_id)
     if next_vote_at(period.start, before=period.end) is None:
         return Forecast(period.key, amount, 0, 0, 0, amount)
-    snapshot = ranking(period.start, period.end, measures_named(pool.rule))
+    snapshot = ranking(votes_between(period.start, period.end), measures_named(pool.rule))
     allocation = allocate(
         pool.rule, amount, participants_of(snapshot), decimals=pool.currency.decimals, tie_policy=pool.tie_policy
     )

@@ -30,6 +30,7 @@ from rewards.pools.queries import (
     stretch_of,
     topped_up,
     untaken_carries,
+    votes_between,
 )
 from rewards.pools.ranking import measures_named, ranking
 from rewards.pools.reports import report_payout, write_partner_transfers
@@ -65,8 +66,7 @@ class PoolProgramme:
         return accrued + topped_up(pool, period.key, distribution.currency_id) + take_carries(distribution)
 
     def snapshot(self, distribution: Distribution) -> Snapshot:
-        starts_at, ends_at = stretch_of(distribution)
-        return ranking(starts_at, ends_at, measures_named(distribution.rule))
+        return ranking(votes_between(*stretch_of(distribution)), measures_named(distribution.rule))
 
     def due_periods(self, at: datetime) -> list[PoolPeriod]:
         pool = Pool.objects.filter(slug=self.slug).first()

@@ -59,6 +59,10 @@ def votes_between(starts_at: datetime, ends_at: datetime | None = None) -> Query
     return votes if ends_at is None else votes.filter(occurred_at__lt=ends_at)
 
 
+def late_votes() -> QuerySet[ActivityEvent]:
+    return ActivityEvent.objects.filter(metric=CC_VOTE, late=True)
+
+
 def next_vote_at(instant: datetime, before: datetime | None = None) -> datetime | None:
     """When the first vote from `instant` on happened."""
     return votes_between(instant, before).order_by("occurred_at").values_list("occurred_at", flat=True).first()

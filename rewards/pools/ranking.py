@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -20,34 +19,35 @@ from rewards.allocation.rules import Measure
 from rewards.common.database import in_code_point_order
 from rewards.distributions.programmes import Snapshot
 from rewards.pools.models import VoteWeight
-from rewards.pools.queries import votes_between
 
 ROWS_AT_ONCE = 10_000
 MEASURES = ("votes", "ecc")
 
+Votes = QuerySet[Any]  # of ActivityEvent
+
 _CC = Sum(Cast("quantity", BigIntegerField()))
 
 
-def ranking(starts_at: datetime, ends_at: datetime, measures: set[str]) -> Snapshot:
-    """Everybody who voted, by Σ cc_amount descending, then earlier first vote, then username in code-point order.
+def ranking(votes: Votes, measures: set[str]) -> Snapshot:
+    """Everybody who cast one of these votes, in position order.
 
-    Scores are micro-CC with 6 decimals. Of `MEASURES`, those asked for are there: `votes` (number of votes) and
-    `ecc` (Σ cc_amount × weight of the vote type). Late votes do not count.
+    By Σ cc_amount descending, then the earlier first vote, then the username in code-point order. Scores are micro-CC with 6 decimals. Of `MEASURES`, those asked for are there: `votes` (number of votes) and
+    `ecc` (Σ cc_amount × weight of the vote type).
     """
-    user_ids, votes = array("q"), array("q")
+    user_ids, counts = array("q"), array("q")
     usernames: list[str] = []
     micro_cc: list[int] = []
-    for user_id, username, total, count in _voters(starts_at, ends_at):
+    for user_id, username, total, count in _voters(votes):
         user_ids.append(user_id)
         usernames.append(username)
         micro_cc.append(int(total))
-        votes.append(count)
+        counts.append(count)
     ids, totals = np.array(user_ids, dtype=np.int64), exact_integers(micro_cc)
     columns = {}
     if "votes" in measures:
-        columns["votes"] = Measure(np.array(votes, dtype=np.int64), 0)
+        columns["votes"] = Measure(np.array(counts, dtype=np.int64), 0)
     if "ecc" in measures:
-        columns["ecc"] = _contribution(starts_at, ends_at, ids, totals)
+        columns["ecc"] = _contribution(votes, ids, totals)
     return Snapshot(ids, usernames, Measure(totals, QUANTITY_SCALE), columns)
 
 
@@ -63,9 +63,9 @@ def measures_named(rule: object) -> set[str]:
     return named.union(*map(measures_named, rule.values()))
 
 
-def vote_counts(starts_at: datetime, ends_at: datetime) -> Iterator[tuple[str, str | None, int]]:
-    """(username, vote type, number of votes) of a stretch, a partner's lines together."""
-    by_type = _with_type(votes_between(starts_at, ends_at)).values("user__username", "vote_type")
+def vote_counts(votes: Votes) -> Iterator[tuple[str, str | None, int]]:
+    """(username, vote type, number of votes), a partner's lines together."""
+    by_type = _with_type(votes).values("user__username", "vote_type")
     counted = by_type.annotate(votes=Count("id")).order_by("user__username", "vote_type")
     return counted.values_list("user__username", "vote_type", "votes").iterator(chunk_size=ROWS_AT_ONCE)
 
@@ -73,18 +73,18 @@ def vote_counts(starts_at: datetime, ends_at: datetime) -> Iterator[tuple[str, s
 # --------------------------------------------------------------------------------------------------------------- steps
 
 
-def _voters(starts_at: datetime, ends_at: datetime) -> Iterator[tuple[int, str, Any, int]]:
-    voters = votes_between(starts_at, ends_at).values("user_id", "user__username")
+def _voters(votes: Votes) -> Iterator[tuple[int, str, Any, int]]:
+    voters = votes.values("user_id", "user__username")
     figures = voters.annotate(micro_cc=_CC, votes=Count("id"), first_vote=Min("occurred_at"))
     ordered = figures.order_by("-micro_cc", "first_vote", in_code_point_order("user__username"))
     return ordered.values_list("user_id", "user__username", "micro_cc", "votes").iterator(chunk_size=ROWS_AT_ONCE)
 
 
-def _with_type(votes: QuerySet[Any]) -> QuerySet[Any]:
+def _with_type(votes: Votes) -> Votes:
     return votes.annotate(vote_type=Cast(KeyTextTransform("vote_type", "attributes"), CharField()))
 
 
-def _contribution(starts_at: datetime, ends_at: datetime, user_ids: Column, micro_cc: Column) -> Measure:
+def _contribution(votes: Votes, user_ids: Column, micro_cc: Column) -> Measure:
     """ECC of each row: what all votes count with weight 1, and the difference that the listed types make."""
     weights = dict(VoteWeight.objects.values_list("vote_type", "weight"))
     places = max((_decimals(weight) for weight in weights.values()), default=0)
@@ -93,17 +93,17 @@ def _contribution(starts_at: datetime, ends_at: datetime, user_ids: Column, micr
     if not differences or not len(user_ids):
         return Measure(micro_cc, QUANTITY_SCALE)
     ecc = _wide_enough(micro_cc, scale + max(map(abs, differences.values()))) * scale
-    ids, changes = _changes(starts_at, ends_at, differences)
+    ids, changes = _changes(votes, differences)
     by_id = np.argsort(user_ids, kind="stable")
     rows = by_id[np.searchsorted(user_ids[by_id], ids)]
     np.add.at(ecc, rows, changes.astype(ecc.dtype))
     return Measure(ecc, QUANTITY_SCALE + places)
 
 
-def _changes(starts_at: datetime, ends_at: datetime, differences: Mapping[str, int]) -> tuple[Column, Column]:
+def _changes(votes: Votes, differences: Mapping[str, int]) -> tuple[Column, Column]:
     """User ids, and by how much one vote type changes that user's scaled ECC."""
-    votes = _with_type(votes_between(starts_at, ends_at)).filter(vote_type__in=differences)
-    by_type = votes.values("user_id", "vote_type").annotate(micro_cc=_CC)
+    of_types = _with_type(votes).filter(vote_type__in=differences)
+    by_type = of_types.values("user_id", "vote_type").annotate(micro_cc=_CC)
     ids, changes = array("q"), []
     for user_id, vote_type, total in (
         by_type.order_by().values_list("user_id", "vote_type", "micro_cc").iterator(chunk_size=ROWS_AT_ONCE)

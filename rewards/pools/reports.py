@@ -14,7 +14,7 @@ from rewards.common.database import sql_instant
 from rewards.distributions.models import Distribution, Reward
 from rewards.pools.models import PartnerTransfer, RewardLog
 from rewards.pools.periods import PoolPeriod
-from rewards.pools.queries import stretch_of
+from rewards.pools.queries import stretch_of, votes_between
 from rewards.pools.ranking import vote_counts
 
 logger = logging.getLogger("rewards.pools")
@@ -79,7 +79,7 @@ def _log_payout(distribution: Distribution, log: RewardLog) -> None:
 
 def _log_votes(distribution: Distribution, payout_type: str) -> None:
     """How often each partner voted, by type: one record a partner."""
-    counts = vote_counts(*stretch_of(distribution))
+    counts = vote_counts(votes_between(*stretch_of(distribution)))
     for partner, lines in groupby(counts, key=lambda line: line[0]):
         votes = {vote_type or "": count for _, vote_type, count in lines}
         about = {"event": "pool_votes", "type": payout_type, "partner": partner, "votes": votes}

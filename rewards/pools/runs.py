@@ -19,6 +19,7 @@ from rewards.ledger.models import Account, Currency
 from rewards.ledger.services import system_account
 from rewards.parameters.services import param
 from rewards.pools.accrual import accrue
+from rewards.pools.late import count_late_votes
 from rewards.pools.models import Accrual, Pool
 from rewards.pools.periods import PoolPeriod
 from rewards.pools.programmes import CC_MARKET
@@ -102,13 +103,16 @@ def run_hourly(at: datetime, *, progress: Progress | None = None) -> RunResult:
     Never raises for a period that cannot be paid: the result names it, an alert is raised, and later periods wait.
     """
     hourly, _ = both_pools()
-    return _run_pool(hourly, at, progress or Unwatched())
+    result = _run_pool(hourly, at, progress or Unwatched())
+    count_late_votes(hourly)
+    return result
 
 
 def run_daily(at: datetime, *, progress: Progress | None = None) -> RunResult:
     """The same for days; then the market bonus of every day that is paid."""
     _, daily = both_pools()
     result = _run_pool(daily, at, progress or Unwatched())
+    count_late_votes(daily)
     if not result.paused:
         _pay_market_bonuses(result)
     return result

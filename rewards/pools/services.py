@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rewards.pools.accrual import HourNotOver, NoRate, PoolCurrencies, accrue, accrue_hour
 from rewards.pools.forecast import Forecast, forecast
+from rewards.pools.late import LateDifference, payout_with_late_votes
 from rewards.pools.partner_database import (
     ExportResult,
     NoPartnerDatabase,
@@ -23,6 +24,7 @@ __all__ = [
     "Failure",
     "Forecast",
     "HourNotOver",
+    "LateDifference",
     "NoPartnerDatabase",
     "NoPartnerKey",
     "NoPartnerTable",
@@ -40,6 +42,7 @@ __all__ = [
     "create_default_pools",
     "export_partners",
     "forecast",
+    "payout_with_late_votes",
     "run_daily",
     "run_hourly",
     "setup_partner_database",

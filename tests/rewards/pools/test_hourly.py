@@ -8,7 +8,7 @@ import logging
 from rewards.alerts.models import Alert
 from rewards.parameters.services import set_parameter
 from rewards.pools.models import Accrual, CcRate, PartnerTransfer, RewardLog
-from rewards.pools.services import run_hourly
+from rewards.pools.services import LateDifference, payout_with_late_votes, run_daily, run_hourly
 from rewards.users.models import User
 from tests.rewards.pools.conftest import amounts, holds, instant, payout, rewards_of
 
@@ -108,6 +108,25 @@ def test_a_late_vote_counts_for_no_payout(pools, vote):
     assert rewards_of("pool_hourly", "2026-03-10T07") == {"alice": 25}
     assert rewards_of("pool_hourly", "2026-03-10T08") == {"alice": 25}
     assert holds("issuance") == -200
+    assert payout("pool_hourly", "2026-03-10T07").late_events == 1
+    assert payout("pool_hourly", "2026-03-10T08").late_events == 0
+
+
+def test_operators_see_what_late_votes_would_have_changed(pools, vote):
+    """With Bob's 3 CC there had been 100 points for the hour: slices of 20, the first of them Bob's alone."""
+    vote("alice", "1", "2026-03-10T07:10")
+    run_hourly(instant("2026-03-10T08:30"))
+    hour = payout("pool_hourly", "2026-03-10T07")
+    assert payout_with_late_votes(hour) == []
+
+    vote("bob", "1", "2026-03-10T07:50", times=3, recorded="2026-03-10T09:00")
+    run_daily(instant("2026-03-11T00:00:35"))
+
+    assert payout_with_late_votes(hour) == [LateDifference("bob", 0, 20 + 40), LateDifference("alice", 25, 40)]
+    day = payout("pool_daily", "2026-03-10")
+    assert day.late_events == 3
+    assert {row.username: row.amount for row in payout_with_late_votes(day)} == {"bob": 0, "alice": 55}
+    assert rewards_of("pool_hourly", "2026-03-10T07") == {"alice": 25}
 
 
 def test_without_votes_there_is_nothing_to_do(pools):
