@@ -215,7 +215,8 @@ def approve(distribution_id: int, actor: User, digest: str | None = None) -> Dis
     _require_right(actor, "approve_distribution")
     with transaction.atomic():
         distribution = _waiting_for_approval(distribution_id)
-        if actor.pk in (distribution.actor_id, distribution.prepared_by_id):
+        # What the schedule opened, any approver may approve.
+        if distribution.actor_id and actor.pk in (distribution.actor_id, distribution.prepared_by_id):
             raise OwnApproval()
         if digest is not None and digest != distribution.digest:
             raise DigestMismatch("The distribution has changed since you looked at it. Look again, then approve.")

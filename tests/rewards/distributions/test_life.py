@@ -180,10 +180,15 @@ class TestApproval:
         with pytest.raises(OwnApproval):
             services.approve(waiting.pk, self.opener)
         editor = staff("edna", "approve_distribution")
-        changed = services.advance(open_prize("2", approval_limit=0, prepared_by=editor).pk)
+        changed = services.advance(open_prize("2", approval_limit=0, actor=self.opener, prepared_by=editor).pk)
         with pytest.raises(OwnApproval):
             services.approve(changed.pk, editor)
         assert not AuditEvent.objects.filter(event_type="approved").exists()
+
+    def test_of_what_the_schedule_opened_is_open_to_any_approver(self, three, open_prize, staff):
+        editor = staff("edna", "approve_distribution")
+        scheduled = services.advance(open_prize(approval_limit=0, prepared_by=editor).pk)
+        assert services.approve(scheduled.pk, editor).status == "approved"
 
     def test_a_second_time_is_refused(self, waiting, staff):
         approver = staff("anna", "approve_distribution")
