@@ -31,8 +31,9 @@ _CC = Sum(Cast("quantity", BigIntegerField()))
 def ranking(votes: Votes, measures: set[str]) -> Snapshot:
     """Everybody who cast one of these votes, in position order.
 
-    By Σ cc_amount descending, then the earlier first vote, then the username in code-point order. Scores are micro-CC with 6 decimals. Of `MEASURES`, those asked for are there: `votes` (number of votes) and
-    `ecc` (Σ cc_amount × weight of the vote type).
+    By Σ cc_amount descending, then the earlier first vote, then the username in code-point order. Scores are micro-CC
+    with 6 decimals. Of `MEASURES`, those asked for are there: `votes` (number of votes) and `ecc` (Σ cc_amount ×
+    weight of the vote type).
     """
     user_ids, counts = array("q"), array("q")
     usernames: list[str] = []
