@@ -72,11 +72,14 @@ def insert_if_absent(instance: models.Model, unique: Sequence[str], where: str =
 # ---------------------------------------------------------------------------------------------- many rows at once
 
 
-def sort_in_memory() -> None:
-    """Let this transaction sort and hash in memory: the 4 MB that PostgreSQL allows by itself go to disk and back."""
+def expect_many_rows() -> None:
+    """Let this transaction sort and hash in memory, and compile no query.
+
+    The 4 MB that PostgreSQL allows by itself go to disk and back, and compiling costs more than a small payout.
+    """
     if is_postgresql():
         with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL work_mem = '128MB'")
+            cursor.execute("SET LOCAL work_mem = '128MB'; SET LOCAL jit = off")
 
 
 def write_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

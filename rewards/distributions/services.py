@@ -24,7 +24,7 @@ from rewards.alerts.services import raise_alert, resolve_alert
 from rewards.allocation.merkle import root_from_subtrees, root_of
 from rewards.allocation.rules import allocate
 from rewards.audit.services import record
-from rewards.common.database import insert_if_absent, sort_in_memory, write_rows
+from rewards.common.database import expect_many_rows, insert_if_absent, write_rows
 from rewards.common.errors import RewardsError, ensure
 from rewards.distributions import rows
 from rewards.distributions.errors import (
@@ -137,7 +137,7 @@ def _freeze_and_allocate(distribution: Distribution) -> bool:
     with transaction.atomic():
         if not _lock(distribution, Status.OPEN, Status.FROZEN):
             return True
-        sort_in_memory()
+        expect_many_rows()
         programme = programme_of(distribution)
         distribution.amount = programme.amount(distribution)
         snapshot = programme.snapshot(distribution)
@@ -263,7 +263,7 @@ def _pay_one_chunk(distribution: Distribution) -> bool:
         unpaid = DistributionChunk.objects.filter(distribution=distribution, paid_at=None).order_by("number")
         chunk = unpaid.select_for_update(no_key=True, skip_locked=True).first()
         if chunk is not None:
-            sort_in_memory()
+            expect_many_rows()
             _check_rows(distribution, chunk)
             _post_chunk(distribution, chunk)
         elif unpaid.exists():
