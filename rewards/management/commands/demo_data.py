@@ -17,7 +17,8 @@ from rewards.activity.services import record_events
 from rewards.jobs import shutdown
 from rewards.management import demo
 from rewards.management.base import stopping_at_signals
-from rewards.pools.services import run_daily, run_hourly
+from rewards.pools.partner_database import ALIAS
+from rewards.pools.services import run_daily, run_hourly, setup_partner_database
 
 LONGEST_PAUSE_SECONDS = 3.0
 POLL_SECONDS = 0.1
@@ -52,6 +53,8 @@ def make_demo_data() -> str:
     at, started = timezone.now(), time.monotonic()
     demo.create_partners()
     demo.create_rate_and_funds()
+    if ALIAS in settings.DATABASES:
+        setup_partner_database()
     votes = demo.record_past_votes(at)
     hourly, daily = run_hourly(at), run_daily(at)
     for result in (hourly, daily):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from rewards.activity.models import ActivityEvent, ClosedStretch
 from rewards.distributions.models import Distribution
@@ -18,7 +19,7 @@ from rewards.jobs.models import JobRun
 from rewards.ledger.models import Journal
 from rewards.parameters.services import set_parameter
 from rewards.pools.models import Accrual, CarryOver, CcRate, PartnerTransfer
-from rewards.pools.services import run_daily, run_hourly
+from rewards.pools.services import export_partners, run_daily, run_hourly
 from rewards.users.models import User
 from tests.rewards.pools.conftest import amounts, instant, rewards_of
 from tests.rewards.pools.test_catch_up import cast_votes_over_four_days, outcome_of
@@ -154,6 +155,7 @@ def in_development(settings):
     settings.ENVIRONMENT = "development"
 
 
+@pytest.mark.django_db(databases=["default", "partner"])
 def test_demo_data_has_logins_partners_and_payouts_and_a_second_run_adds_nothing(pools, in_development, capsys):
     CcRate.objects.all().delete()
     said = run(capsys, "demo_data")
@@ -167,6 +169,8 @@ def test_demo_data_has_logins_partners_and_payouts_and_a_second_run_adds_nothing
     assert User.objects.filter(has_cc_market=True).count() >= 5
     assert set(Distribution.objects.values_list("status", flat=True)) == {"paid"}
     assert set(Distribution.objects.values_list("programme", flat=True)) == {"pool_hourly", "pool_daily", "cc_market"}
+    assert export_partners(timezone.now()).failed == 0
+    assert PartnerTransfer.objects.exclude(sent_at=None).exists()
     before, votes = amounts(), ActivityEvent.objects.count()
 
     run(capsys, "demo_data")
