@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, TextIO, TypeVar
 
@@ -242,19 +243,16 @@ def _batches(file: CsvFile, at: datetime) -> Iterator[_Batch]:
 
 def _parse(file: CsvFile, lines: dict[int, str], latest: datetime) -> _Batch:
     events, refused = [], []
+    width, pick, to_event = len(file.header), itemgetter(*file.positions), file.layout.to_event
     for number, line in lines.items():
         try:
-            events.append(check_event(number, _event_of(file, line), latest))
+            values = split_line(line)
+            if len(values) != width:
+                raise Refused(WRONG_WIDTH)
+            events.append(check_event(number, to_event(*pick(values)), latest))
         except Refused as error:
             refused.append((number, error.message))
     return _Batch(lines, events, refused)
-
-
-def _event_of(file: CsvFile, line: str) -> NewEvent:
-    values = split_line(line)
-    if len(values) != len(file.header):
-        raise Refused(WRONG_WIDTH)
-    return file.layout.to_event(*[values[position] for position in file.positions])
 
 
 T = TypeVar("T")

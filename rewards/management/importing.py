@@ -91,8 +91,8 @@ class ImportCommand(BaseCommand):
             self.stdout.write(f"Refused {count:,}: {reason}")
         self.stdout.write(
             f"{'Dry run, nothing was written. ' if dry_run else ''}"
-            f"Read {figures.lines:,} lines: {figures.accepted:,} accepted, {figures.duplicates:,} duplicates, "
-            f"{figures.late:,} late, {refused:,} refused; {figures.users_created:,} {self.users} created; "
+            f"Read {figures.lines:,}: accepted {figures.accepted:,}, duplicates {figures.duplicates:,}, "
+            f"late {figures.late:,}, refused {refused:,}; {self.users} created {figures.users_created:,}; "
             f"{seconds:.1f} s, {figures.lines / seconds:,.0f} {self.events}/s"
         )
 

@@ -71,7 +71,7 @@ def refusal(path: Path | str, *arguments: str, command: str = "import_votes") ->
 def test_a_file_of_votes_is_written_and_its_partners_created(votes_file):
     printed = run("import_votes", votes_file(*GOOD_VOTES))
 
-    assert figures(printed) == "Read 3 lines: 3 accepted, 0 duplicates, 0 late, 0 refused; 2 partners created"
+    assert figures(printed) == "Read 3: accepted 3, duplicates 0, late 0, refused 0; partners created 2"
     assert (total("alice"), total("bob")) == (Decimal("2.75"), 1)
     vote = ActivityEvent.objects.get(event_id="v2")
     assert (vote.metric, vote.quantity, vote.attributes) == ("cc_vote", 1, {"vote_type": "premium"})
@@ -86,7 +86,7 @@ def test_importing_a_file_twice_changes_nothing(votes_file):
 
     printed = run("import_votes", path)
 
-    assert figures(printed) == "Read 3 lines: 0 accepted, 3 duplicates, 0 late, 0 refused; 0 partners created"
+    assert figures(printed) == "Read 3: accepted 0, duplicates 3, late 0, refused 0; partners created 0"
     assert counters() == before
 
 
@@ -95,7 +95,7 @@ def test_a_line_that_stands_twice_in_a_file_counts_once(votes_file, monkeypatch)
 
     printed = run("import_votes", votes_file(GOOD_VOTES[0], GOOD_VOTES[0], GOOD_VOTES[1], GOOD_VOTES[0]))
 
-    assert figures(printed) == "Read 4 lines: 2 accepted, 2 duplicates, 0 late, 0 refused; 2 partners created"
+    assert figures(printed) == "Read 4: accepted 2, duplicates 2, late 0, refused 0; partners created 2"
     assert total("alice") == Decimal("2.5")
 
 
@@ -120,7 +120,7 @@ def test_a_compressed_file(votes_file, name):
     compressed = path.with_name(name)
     compressed.write_bytes(gzip.compress(path.read_bytes()))
 
-    assert "3 accepted" in run("import_votes", compressed)[-1]
+    assert "accepted 3" in run("import_votes", compressed)[-1]
 
 
 def test_empty_lines_count_for_the_numbers_alone_and_the_last_line_needs_no_end(tmp_path):
@@ -129,18 +129,18 @@ def test_empty_lines_count_for_the_numbers_alone_and_the_last_line_needs_no_end(
 
     printed = run("import_votes", path)
 
-    assert "Read 2 lines: 1 accepted" in printed[-1]
+    assert "Read 2: accepted 1" in printed[-1]
     assert printed[0] == f"Line 5: {Reason.NOT_A_NUMBER}"
 
 
 def test_a_file_without_lines_is_no_trouble(votes_file):
-    assert figures(run("import_votes", votes_file())).startswith("Read 0 lines: 0 accepted")
+    assert figures(run("import_votes", votes_file())).startswith("Read 0: accepted 0")
 
 
 def test_votes_for_a_closed_hour_are_late(votes_file):
     close_stretch("cc_vote", instant("2026-03-10T07:00"), instant("2026-03-10T07:30"))
 
-    assert "3 accepted, 0 duplicates, 2 late" in run("import_votes", votes_file(*GOOD_VOTES))[-1]
+    assert "accepted 3, duplicates 0, late 2" in run("import_votes", votes_file(*GOOD_VOTES))[-1]
 
 
 def test_votes_around_the_end_of_a_month_in_another_zone(votes_file, settings):
@@ -203,7 +203,7 @@ def test_every_bad_line_is_reported_and_kept_and_the_good_ones_go_in(votes_file,
     assert printed[:20] == [f"Line {number}: {reason}" for number, (_, reason) in enumerate(BAD_LINES[:20], start=3)]
     assert printed[20] == "… and 7 more"
     assert f"Refused 3: {WRONG_WIDTH}" in printed[21:]
-    assert "Read 30 lines: 3 accepted, 0 duplicates, 0 late, 27 refused; 2 partners created" in printed[-1]
+    assert "Read 30: accepted 3, duplicates 0, late 0, refused 27; partners created 2" in printed[-1]
     with kept.open(newline="") as file:
         header, *rows = list(csv.reader(file))
     assert header == ["line_number", "reason", *HEADER.split(",")]
@@ -225,15 +225,15 @@ def test_the_file_of_errors_can_be_mended_and_imported(votes_file, tmp_path):
 
     kept.write_text(kept.read_text().replace(",-3,", ",3,"))
 
-    assert "Read 1 lines: 1 accepted" in run("import_votes", kept)[-1]
+    assert "Read 1: accepted 1" in run("import_votes", kept)[-1]
     assert ActivityEvent.objects.get(event_id="v4").attributes == {"vote_type": "odd, but right"}
 
 
 def test_an_open_quote_spoils_its_own_line_only(votes_file):
     printed = run("import_votes", votes_file('v0,alice,1,"regular,2026-03-10T07:15:00', *GOOD_VOTES))
 
-    assert "3 accepted" in printed[-1]
-    assert "1 refused" in printed[-1]
+    assert "accepted 3" in printed[-1]
+    assert "refused 1" in printed[-1]
 
 
 def test_the_file_of_errors_must_not_be_the_file_itself(votes_file):
@@ -347,7 +347,7 @@ def test_a_dry_run_says_what_an_import_would_do_and_writes_nothing(votes_file, m
 
     assert (ActivityEvent.objects.count(), counters(), User.objects.count()) == (events, counted, users)
     assert figures(announced) == (
-        "Dry run, nothing was written. Read 6 lines: 3 accepted, 2 duplicates, 1 late, 1 refused; 2 partners created"
+        "Dry run, nothing was written. Read 6: accepted 3, duplicates 2, late 1, refused 1; partners created 2"
     )
     done = run("import_votes", path)
     assert f"Dry run, nothing was written. {figures(done)}" == figures(announced)
@@ -367,7 +367,7 @@ def test_activity_of_any_metric_with_attributes(votes_file, alice):
 
     printed = run("import_activity", path)
 
-    assert figures(printed) == "Read 2 lines: 2 accepted, 0 duplicates, 0 late, 0 refused; 0 users created"
+    assert figures(printed) == "Read 2: accepted 2, duplicates 0, late 0, refused 0; users created 0"
     assert (total("alice", "tests_completed"), total("alice", "correct_answers")) == (2, 17)
     assert ActivityEvent.objects.get(event_id="a1").attributes == {}
     assert ActivityEvent.objects.get(event_id="a2").attributes == {"test": "algebra", "marks": [1, 2.5]}
@@ -379,7 +379,7 @@ def test_unknown_users_are_refused_unless_they_are_to_be_created(votes_file, ali
     )
 
     assert run("import_activity", path)[0] == f"Line 3: {Reason.UNKNOWN_USER}"
-    assert "1 accepted, 1 duplicates" in run("import_activity", path, "--create-users")[-1]
+    assert "accepted 1, duplicates 1" in run("import_activity", path, "--create-users")[-1]
     assert total("zoe", "logins") == 1
 
 
