@@ -16,17 +16,20 @@ from rewards.users.models import User
 @pytest.fixture(scope="session", autouse=True)
 def flush_in_spite_of_guards(django_db_setup: None) -> Iterator[None]:
     """TransactionTestCase empties every table, which the append-only triggers refuse: lift them for the flush alone."""
-    flush = connection.ops.execute_sql_flush
+    # On the class: Playwright's tests have a connection of their own.
+    operations = type(connection.ops)
+    flush = operations.execute_sql_flush
 
-    def flush_without_guards(statements: list[str]) -> None:
-        with transaction.atomic():
+    def flush_without_guards(self: Any, statements: list[str]) -> None:
+        # SQLite looks at foreign keys row by row, and the tables come in any order.
+        with connection.constraint_checks_disabled(), transaction.atomic():
             database.drop_guards()
-            flush(statements)
+            flush(self, statements)
             database.create_missing_guards()
 
-    connection.ops.execute_sql_flush = flush_without_guards  # type: ignore[method-assign]
+    operations.execute_sql_flush = flush_without_guards  # type: ignore[method-assign]
     yield
-    connection.ops.execute_sql_flush = flush  # type: ignore[method-assign]
+    operations.execute_sql_flush = flush  # type: ignore[method-assign]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -62,10 +62,15 @@ def sign_in(roles: None) -> Callable[..., Client]:
     return sign
 
 
+def create_pools(currency: Currency) -> None:
+    """Both pools; one CC is 100 points from 1970 on."""
+    create_default_pools(currency)
+    CcRate.objects.create(starts_at=instant("1970-01-01"), units_per_cc=Decimal(100))
+
+
 @pytest.fixture
 def pools(points: Currency) -> tuple[Pool, Pool]:
-    create_default_pools(points)
-    CcRate.objects.create(starts_at=instant("1970-01-01"), units_per_cc=Decimal(100))
+    create_pools(points)
     return Pool.objects.get(slug="hourly"), Pool.objects.get(slug="daily")
 
 
