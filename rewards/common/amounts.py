@@ -8,7 +8,8 @@ from decimal import Decimal
 from rewards.common.errors import RewardsError
 
 MAX_MINOR = 2**63 - 1
-_PLAIN_DECIMAL = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
+_MOST_DIGITS = 40
+_PLAIN_DECIMAL = re.compile(rf"[+-]?[0-9]{{1,{_MOST_DIGITS}}}(\.[0-9]{{1,{_MOST_DIGITS}}})?")
 
 
 class InvalidAmount(RewardsError):
@@ -26,10 +27,19 @@ def parse_decimal(value: object, *, what: str = "amount") -> Decimal:
     """
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise InvalidAmount(f"The {what} must be a decimal number written as text or a whole number.")
-    text = f"{value:f}" if isinstance(value, Decimal) and value.is_finite() else str(value).strip()
+    text = _digits(value).strip()
     if not _PLAIN_DECIMAL.fullmatch(text):
         raise InvalidAmount(f"The {what} {text[:40]!r} is not a plain decimal number such as 12 or 12.50.")
     return Decimal(text)
+
+
+def _digits(value: str | int | Decimal) -> str:
+    """Its text. Of a number far beyond any amount a short one: written out, it could have a billion digits."""
+    if isinstance(value, Decimal) and value.is_finite():
+        return f"{value:f}" if abs(value.adjusted()) <= _MOST_DIGITS else str(value)
+    if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
+        return f"a number of more than {_MOST_DIGITS} digits"
+    return str(value)
 
 
 def to_minor(value: object, decimals: int, *, what: str = "amount") -> int:

@@ -159,4 +159,9 @@ def local_midnight(day: date, zone: ZoneInfo) -> datetime:
 def parse_instant(text: str) -> datetime:
     """An aware instant from ISO 8601; naive means UTC. Raises `ValueError`."""
     instant = datetime.fromisoformat(text.strip())
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    if instant.tzinfo is None:
+        return instant.replace(tzinfo=UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text} is outside of the years 1 to 9999 in UTC.") from error
