@@ -26,6 +26,7 @@ def application_environment(data: Path, broker_url: str) -> dict[str, str]:
         environ.Env.read_env(ROOT / ".env")
     embedded = {
         "DATABASE_URL": f"sqlite:///{quote(str(data / 'db.sqlite3'))}",
+        "PARTNER_DATABASE_URL": f"sqlite:///{quote(str(data / 'partner.sqlite3'))}",
         "CELERY_BROKER_URL": broker_url,
         "CELERY_FILESYSTEM_FOLDER": str(data / "queue"),
         "SECRET_KEY": _secret_key(data),

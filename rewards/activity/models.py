@@ -39,6 +39,7 @@ class ActivityEvent(models.Model):
         indexes = [
             models.Index(fields=["metric", "occurred_at"], name="activity_metric_time"),
             models.Index(fields=["user", "metric", "occurred_at"], name="activity_user_metric"),
+            models.Index(fields=["metric", "occurred_at"], condition=Q(late=True), name="activity_late"),
         ]
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ would vanish without a word.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -99,6 +100,17 @@ def write_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     with connection.cursor() as cursor:
         for batch in in_batches(rows, 10_000):
             cursor.executemany(f"INSERT INTO {quote(table)} ({names}) VALUES ({marks})", batch)
+
+
+def column_values(instance: models.Model, fields: Sequence[models.Field[Any, Any]]) -> list[Any]:
+    """The values of these fields as `write_rows` takes them."""
+    return [_plain(field, getattr(instance, field.attname)) for field in fields]
+
+
+def _plain(field: models.Field[Any, Any], value: Any) -> Any:
+    if isinstance(field, models.JSONField):
+        return None if value is None else json.dumps(value)
+    return field.get_db_prep_save(value, connection)
 
 
 def in_batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -21,10 +21,10 @@ from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from rewards.alerts.services import raise_alert, resolve_alert
-from rewards.allocation.merkle import root_from_subtrees, root_of
+from rewards.allocation.merkle import leaf_hash, root_from_subtrees, root_of
 from rewards.allocation.rules import allocate
 from rewards.audit.services import record
-from rewards.common.database import expect_many_rows, insert_if_absent, write_rows
+from rewards.common.database import column_values, expect_many_rows, insert_if_absent, write_rows
 from rewards.common.errors import RewardsError, ensure
 from rewards.distributions import rows
 from rewards.distributions.errors import (
@@ -416,24 +416,34 @@ def record_empty(
 ) -> int:
     """Record periods in which nobody took part and nothing was there to pay, set-based. Those that stand, stay.
 
-    `periods` are (key, start, end). Returns how many were written.
+    `periods` are (key, start, end), neighbours in order. Returns how many were written.
     """
     now = timezone.now()
-    common = {"programme": programme, "currency": currency, "source_account": source_account, "rule": rule}
-    empty = [
-        Distribution(
-            **common, period_key=key, starts_at=start, ends_at=end, rule_version=rule_version, status=Status.PAID,
-            results={"slices": [], "facts": {}, "unpaid": 0}, opened_at=now, frozen_at=now, allocated_at=now,
-            approved_at=now, paid_at=now,
-        )
-        for key, start, end in periods
-    ]  # fmt: skip
-    for distribution in empty:
-        distribution.digest = root_of([rows.leaf_hash(rows.header_of(distribution))]).hex()
-    before = Distribution.objects.filter(programme=programme).count()
+    empty = Distribution(
+        programme=programme, currency=currency, source_account=source_account, rule=rule, rule_version=rule_version,
+        status=Status.PAID, results={"slices": [], "facts": {}, "unpaid": 0},
+        opened_at=now, frozen_at=now, allocated_at=now, approved_at=now, paid_at=now,
+    )  # fmt: skip
+    fields = [field for field in Distribution._meta.concrete_fields if not field.primary_key]
     with transaction.atomic():
-        Distribution.objects.bulk_create(empty, batch_size=500, ignore_conflicts=True)
-    return Distribution.objects.filter(programme=programme).count() - before
+        standing = set(
+            Distribution.objects.filter(
+                programme=programme, starts_at__gte=periods[0][1], starts_at__lt=periods[-1][2]
+            ).values_list("period_key", flat=True)
+        )
+        missing = [period for period in periods if period[0] not in standing]
+        write_rows(
+            Distribution._meta.db_table,
+            [str(field.column) for field in fields],
+            (column_values(_as_empty(empty, *period), fields) for period in missing),
+        )
+    return len(missing)
+
+
+def _as_empty(empty: Distribution, key: str, starts_at: datetime, ends_at: datetime) -> Distribution:
+    empty.period_key, empty.starts_at, empty.ends_at = key, starts_at, ends_at
+    empty.digest = root_of([leaf_hash(rows.header_of(empty))]).hex()
+    return empty
 
 
 def continue_unfinished(at: datetime, keep_going: Callable[[], bool] = lambda: True) -> int:
