@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.db.models import OuterRef, QuerySet, Subquery, Sum, prefetch_related_objects
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -125,9 +125,13 @@ class AccountAdmin(BigList, ReadOnlyAdmin):
 
     def _lines(self, account: Account, before: str | None) -> list[StatementLine]:
         try:
-            return statement(account, before, STATEMENT_LINES)
+            lines = statement(account, before, STATEMENT_LINES)
         except ValueError:  # a cursor that was tampered with
-            return statement(account, None, STATEMENT_LINES)
+            lines = statement(account, None, STATEMENT_LINES)
+        # An account is called by its user and currency: read together, not one by one.
+        names = ["debit_account__user", "debit_account__currency", "credit_account__user", "credit_account__currency"]
+        prefetch_related_objects([line.transfer for line in lines], *names)
+        return lines
 
 
 def statement_url(account: Account) -> str:

@@ -163,6 +163,11 @@ def test_a_statement_runs_back_from_the_balance_page_by_page(sign_in, paid_hour,
     assert balances[-1] == "150"  # the first hour's accrual: a quarter of six CC at 100 points
 
 
+def test_a_statement_takes_few_queries_however_many_accounts_it_names(sign_in) -> None:
+    account = Account.objects.get(user=None, code="pool:hourly")
+    assert len(get(sign_in(), reverse("admin:rewards_account_show_statement", args=[account.pk]))) <= MOST_QUERIES
+
+
 def test_a_statement_with_a_spoilt_cursor_starts_at_the_newest_line(sign_in) -> None:
     account = Account.objects.first()
     url = reverse("admin:rewards_account_show_statement", args=[account.pk])
