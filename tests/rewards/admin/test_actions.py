@@ -119,9 +119,11 @@ def test_a_distribution_that_changed_since_it_was_looked_at_is_not_approved(sign
     assert waiting_hour.status == "allocated"
 
 
-def test_who_changed_the_rule_last_does_not_approve_his_own(sign_in, waiting_hour) -> None:
+@pytest.mark.parametrize("part", ["actor", "prepared_by"])
+def test_nobody_approves_what_he_opened_or_prepared(sign_in, waiting_hour, part) -> None:
     approver = sign_in("Approver")
-    Distribution.objects.filter(pk=waiting_hour.pk).update(prepared_by=User.objects.get(username="approver"))
+    people = {"actor": User.objects.get(username="carol")} | {part: User.objects.get(username="approver")}
+    Distribution.objects.filter(pk=waiting_hour.pk).update(**people)
     answer = approver.post(address("approve", waiting_hour.pk))
     assert "Ask another approver. (own_approval)" in said(answer)
     waiting_hour.refresh_from_db()
