@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -74,13 +75,14 @@ def insert_if_absent(instance: models.Model, unique: Sequence[str], where: str =
 
 
 def expect_many_rows() -> None:
-    """Let this transaction sort and hash in memory, and compile no query.
+    """Let this transaction sort and hash in memory, compile no query, and plan cursors for all of their rows.
 
-    The 4 MB that PostgreSQL allows by itself go to disk and back, and compiling costs more than a small payout.
+    By itself PostgreSQL sorts in 4 MB and then on disk, compiles what a small payout would be done with meanwhile, and
+    takes a cursor for one of which a tenth is read.
     """
     if is_postgresql():
         with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL work_mem = '128MB'; SET LOCAL jit = off")
+            cursor.execute("SET LOCAL work_mem = '128MB'; SET LOCAL jit = off; SET LOCAL cursor_tuple_fraction = 1")
 
 
 def write_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -124,22 +126,27 @@ def in_batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
+_NEEDS_ESCAPE = re.compile(r"[\\\t\n\r]").search
 _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _copy_line(row: Sequence[Any]) -> str:
+    """A row as COPY reads it. Few texts need escaping: to look first is several times faster than to translate."""
+    return "\t".join([_copy_text(value) for value in row]) + "\n"
 
 
 def _copy_text(value: Any) -> str:
     if value is None:
         return "\\N"
-    if isinstance(value, bool):
-        return "t" if value else "f"
-    return str(value).translate(_COPY_ESCAPES)
+    text = value if type(value) is str else str(value)
+    return text.translate(_COPY_ESCAPES) if _NEEDS_ESCAPE(text) else text
 
 
 class _CopyStream(io.TextIOBase):
     """A readable file over rows, for COPY: a few hundred kilobytes are in memory at a time."""
 
     def __init__(self, rows: Iterable[Sequence[Any]]) -> None:
-        self._lines = ("\t".join(map(_copy_text, row)) + "\n" for row in rows)
+        self._lines = map(_copy_line, rows)
         self._rest = ""
 
     def read(self, size: int | None = -1) -> str:

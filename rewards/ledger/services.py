@@ -154,16 +154,17 @@ def pay_many(
         _require_active(debit_account.currency)
         rows_sql, rows_parameters = rewards.query.sql_with_params()
         rows, currency_id, now = f"({rows_sql})", debit_account.currency_id, sql_instant(journal.created_at)
+        pay_rows = [journal.pk, debit_account.pk, now, *rows_parameters, currency_id]
         with connection.cursor() as cursor:
-            cursor.execute(
-                _CREATE_MISSING_ACCOUNTS.format(rows=rows), [currency_id, now, *rows_parameters, currency_id]
-            )
-            cursor.execute(
-                _PAY_ROWS.format(rows=rows), [journal.pk, debit_account.pk, now, *rows_parameters, currency_id]
-            )
+            cursor.execute(_PAY_ROWS.format(rows=rows), pay_rows)
+            if cursor.rowcount < count:
+                cursor.execute(
+                    _CREATE_MISSING_ACCOUNTS.format(rows=rows), [currency_id, now, *rows_parameters, currency_id]
+                )
+                cursor.execute(_PAY_ROWS_NOT_PAID.format(rows=rows), [*pay_rows, journal.pk])
             cursor.execute("SELECT count(*), sum(amount) FROM rewards_transfer WHERE journal_id = %s", [journal.pk])
             written = cursor.fetchone()
-        ensure(tuple(map(int, written)) == (count, total), f"{key} wrote {written}, expected {(count, total)}")
+        ensure(tuple(map(int, written)) == (count, total), f"{key} wrote {written}, not {(count, total)}")
         _settle(journal, {} if debit_account.has_floor else {debit_account.pk: -total})
     return journal
 
@@ -435,11 +436,18 @@ _CREATE_MISSING_ACCOUNTS = """
     ) ORDER BY reward.user_id ON CONFLICT DO NOTHING
 """
 
-_PAY_ROWS = """
+_PAY_ROWS_OF = """
     INSERT INTO rewards_transfer (journal_id, debit_account_id, credit_account_id, currency_id, amount, created_at)
     SELECT %s, %s, account.id, account.currency_id, reward.amount, %s
     FROM {rows} reward JOIN rewards_account account ON account.user_id = reward.user_id AND account.code = ''
-    WHERE account.currency_id = %s ORDER BY account.id
+    WHERE account.currency_id = %s
+"""
+
+_PAY_ROWS = f"{_PAY_ROWS_OF} ORDER BY account.id"
+
+_PAY_ROWS_NOT_PAID = f"""
+    {_PAY_ROWS_OF} AND account.id NOT IN (SELECT credit_account_id FROM rewards_transfer WHERE journal_id = %s)
+    ORDER BY account.id
 """
 
 _MIRROR_TRANSFERS = """
