@@ -21,7 +21,7 @@ from rewards.activity.counters import add_to_counters, rebuild_counters
 from rewards.activity.gates import hold_gate, pass_gates
 from rewards.activity.models import ActivityEvent, ClosedStretch
 from rewards.activity.queries import Stretch, all_closed_stretches, closed_stretches, find_users, is_within
-from rewards.activity.rows import Columns, column_values, insert_rows
+from rewards.activity.rows import Columns, column_values, insert_rows, refresh_statistics
 from rewards.common.database import sql_instant
 from rewards.common.errors import ensure
 from rewards.common.periods import Month
@@ -40,6 +40,11 @@ __all__ = [
 
 MONTHS = "*month"
 """Stands for the months of all metrics: `close_stretch(MONTHS, …)`, and later events count in the totals only."""
+
+
+MANY_USERS = 100
+"""From so many new users in a call on, the database is told: else it looks up the user of each event as if the table
+were as small as before, by reading all of it."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,8 @@ def _find_or_create_users(usernames: set[str], create: bool, at: datetime) -> tu
     template = column_values(User(password=NO_PASSWORD, date_joined=at))
     columns = {column: [value] * len(missing) for column, value in template.items()} | {"username": missing}
     created = insert_rows(User, columns, on_conflict="(username) DO NOTHING", returning=["id"])
+    if len(created) >= MANY_USERS:
+        refresh_statistics(User)
     return find_users(usernames), len(created)
 
 

@@ -118,6 +118,16 @@ def test_a_handful_takes_few_statements_however_many_events(people, django_asser
         record_events([event("alice", metric=f"metric-{number}") for number in range(500)], at=NOON)
 
 
+@pytest.mark.postgresql
+def test_the_database_is_told_of_many_new_users(people):
+    """It would go through all users for each event: its plan is from when there were three."""
+    record_events([event(f"user-{number}") for number in range(500)], create_users=True, at=NOON)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples FROM pg_class WHERE oid = 'rewards_user'::regclass")
+        assert cursor.fetchone()[0] == 503
+
+
 def test_if_the_caller_fails_afterwards_neither_events_nor_counters_stay(people):
     def record_and_fail() -> None:
         with transaction.atomic():
