@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -149,6 +150,12 @@ def proof(distribution: Distribution, user: User) -> dict[str, Any]:
         },
         "path": [node.hex() for node in path],
     }
+
+
+def exported_header(distribution: Distribution) -> dict[str, Any]:
+    """What leaf 0 says, as JSON."""
+    header: dict[str, Any] = json.loads(rows.header_of(distribution))
+    return header
 
 
 def exported(distribution: Distribution) -> Iterator[dict[str, Any]]:
