@@ -1,10 +1,15 @@
 """Settings of the tests: SQLite in a temporary folder, or the database that TEST_DATABASE_URL names."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 _folder = Path(tempfile.mkdtemp(prefix="rewards-tests-"))
+
+_maker = os.getpid()
+atexit.register(lambda: os.getpid() == _maker and shutil.rmtree(_folder, ignore_errors=True))
 
 os.environ["REWARDS_ENVIRONMENT"] = "test"
 os.environ["SECRET_KEY"] = "tests-only"
@@ -15,6 +20,9 @@ os.environ.setdefault("LOG_LEVEL", "WARNING")
 
 from rewards_site.settings import *  # noqa: E402,F403
 from rewards_site.settings import DATABASES  # noqa: E402
+
+STATIC_ROOT = _folder / "static"
+STATIC_ROOT.mkdir()
 
 for _alias, _database in DATABASES.items():
     if _database["ENGINE"].endswith("sqlite3"):

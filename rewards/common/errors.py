@@ -26,6 +26,13 @@ class InvariantBroken(RewardsError):
     http_status = 500
 
 
+class ReasonMissing(RewardsError):
+    """Say why: a reason is needed."""
+
+    code = "reason_missing"
+    http_status = 400
+
+
 def ensure(condition: bool, message: str, **facts: Any) -> None:
     """Raise `InvariantBroken` unless `condition` holds. Unlike `assert`, it stays under `python -O`."""
     if not condition:

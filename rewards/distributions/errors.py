@@ -38,13 +38,6 @@ class NotAllowed(RewardsError):
     http_status = 403
 
 
-class ReasonMissing(RewardsError):
-    """Say why: a reason is needed."""
-
-    code = "reason_missing"
-    http_status = 400
-
-
 class DigestMismatch(RewardsError):
     """The rows are not what was approved: they do not hash to the digest. Nothing is paid; find out what changed."""
 

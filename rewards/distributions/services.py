@@ -25,7 +25,7 @@ from rewards.allocation.merkle import leaf_hash, root_from_subtrees, root_of
 from rewards.allocation.rules import allocate
 from rewards.audit.services import record
 from rewards.common.database import column_values, expect_many_rows, insert_if_absent, write_rows
-from rewards.common.errors import RewardsError, ensure
+from rewards.common.errors import ReasonMissing, RewardsError, ensure
 from rewards.distributions import rows
 from rewards.distributions.errors import (
     DigestMismatch,
@@ -36,7 +36,6 @@ from rewards.distributions.errors import (
     NotYet,
     OwnApproval,
     PeriodNotOver,
-    ReasonMissing,
 )
 from rewards.distributions.models import Distribution, DistributionChunk, Reward
 from rewards.distributions.programmes import programme_of
@@ -375,6 +374,7 @@ def reverse(distribution_id: int, actor: User, reason: str) -> Distribution:
     _require_reason(reason)
     with transaction.atomic():
         distribution = Distribution.objects.select_related("currency").get(pk=distribution_id)
+        _lock_what_was_paid(distribution)
         if not _lock(distribution, Status.PAYING, Status.PAID, Status.FAILED):
             raise NothingToReverse(f"{distribution} is {distribution.status}: there is nothing to reverse.")
         returned = sum(_reverse_chunk(chunk, reason, actor) for chunk in _paid_chunks(distribution))
@@ -386,6 +386,15 @@ def reverse(distribution_id: int, actor: User, reason: str) -> Distribution:
             currency=distribution.currency, reason=reason,
         )  # fmt: skip
     return distribution
+
+
+def _lock_what_was_paid(distribution: Distribution) -> None:
+    """Lock chunks, then accounts: the distribution comes last, as it does for those who pay, or two could deadlock.
+
+    Payments under way are waited for, and none begins after.
+    """
+    chunks = list(distribution.chunks.select_for_update(no_key=True).order_by("number"))
+    ledger.lock_accounts_of([chunk.journal_id for chunk in chunks if chunk.journal_id is not None])
 
 
 def _paid_chunks(distribution: Distribution) -> Any:

@@ -220,6 +220,18 @@ def reverse(journal: Journal, reason: str, actor: User | None = None) -> Journal
     return mirror
 
 
+def lock_accounts_of(journal_ids: Sequence[int]) -> None:
+    """Lock the accounts that these journals touched, in ascending id: for who reverses several in one transaction.
+
+    A posting locks its own accounts in that order. One posting after another does not, and two transactions that do
+    so could wait for each other.
+    """
+    require_transaction()
+    if is_postgresql():
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK_ACCOUNTS_OF, [list(journal_ids)] * 2)
+
+
 def require_payouts_running() -> None:
     """Raise `PayoutsPaused` while the site-wide switch is set."""
     if param("payouts_paused"):
@@ -404,6 +416,16 @@ _LOCK_ACCOUNTS = f"""
         SELECT account.balance + net.change < account.min_balance AS short
         FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
         WHERE account.min_balance IS NOT NULL ORDER BY account.id {{lock}}
+    ) locked
+"""
+
+_LOCK_ACCOUNTS_OF = """
+    SELECT count(*) FROM (
+        SELECT account.id FROM rewards_account account
+        WHERE account.min_balance IS NOT NULL AND account.id IN (
+            SELECT credit_account_id FROM rewards_transfer WHERE journal_id = ANY(%s)
+            UNION SELECT debit_account_id FROM rewards_transfer WHERE journal_id = ANY(%s)
+        ) ORDER BY account.id FOR NO KEY UPDATE OF account
     ) locked
 """
 

@@ -17,10 +17,3 @@ class InvalidParameter(RewardsError):
 
     code = "invalid_parameter"
     http_status = 400
-
-
-class ReasonMissing(RewardsError):
-    """Say why: a change to a parameter needs a reason."""
-
-    code = "reason_missing"
-    http_status = 400

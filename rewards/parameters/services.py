@@ -11,7 +11,8 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.signals import post_delete, post_migrate, post_save
 
-from rewards.parameters.errors import InvalidParameter, ReasonMissing, UnknownParameter
+from rewards.common.errors import ReasonMissing
+from rewards.parameters.errors import InvalidParameter, UnknownParameter
 from rewards.parameters.models import Parameter, ParameterVersion, problem_of
 from rewards.parameters.registry import PARAMETERS
 from rewards.users.models import User

@@ -10,6 +10,7 @@ from django.db import connection
 from rewards.alerts.models import Alert
 from rewards.audit.models import AuditEvent
 from rewards.common.database import drop_guards
+from rewards.common.errors import ReasonMissing
 from rewards.distributions import queries, services
 from rewards.distributions.errors import (
     DigestMismatch,
@@ -19,7 +20,6 @@ from rewards.distributions.errors import (
     NotWaitingForApproval,
     OwnApproval,
     PeriodNotOver,
-    ReasonMissing,
 )
 from rewards.distributions.models import Distribution, Reward
 from rewards.ledger import services as ledger

@@ -15,9 +15,10 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from rewards.audit.models import AuditEvent
+from rewards.common.errors import ReasonMissing
 from rewards.parameters import services
 from rewards.parameters.documentation import parameters_page
-from rewards.parameters.errors import InvalidParameter, ReasonMissing, UnknownParameter
+from rewards.parameters.errors import InvalidParameter, UnknownParameter
 from rewards.parameters.models import Parameter, ParameterVersion
 from rewards.parameters.registry import PARAMETERS, Definition
 from rewards.parameters.services import create_missing_parameters, param, set_parameter
