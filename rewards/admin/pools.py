@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import RadioFilter
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from rewards.admin.common.confirm import Question, ask_then_do, page_context, sentence_of
 from rewards.admin.common.display import (
@@ -39,6 +39,7 @@ from rewards.admin.common.rights import PayoutRights
 from rewards.admin.common.rule_words import rule_in_words
 from rewards.admin.common.tables import Table
 from rewards.admin.running import run_now
+from rewards.allocation.participants import TIE_POLICIES
 from rewards.common.amounts import InvalidAmount, to_minor, to_units
 from rewards.common.errors import RewardsError
 from rewards.jobs.models import JobRun
@@ -64,6 +65,11 @@ class PoolForm(forms.ModelForm):
     rule = PrettyJsonField(
         widget=UnfoldAdminTextareaWidget({"rows": 24, "class": "rewards-code-input", "spellcheck": "false"}),
         help_text="How a period is shared out, in the rule language of docs/rules.md. Checked when saved.",
+    )
+    tie_policy = forms.ChoiceField(
+        choices=[(policy, policy) for policy in TIE_POLICIES],
+        widget=UnfoldAdminSelectWidget(),
+        help_text="earliest: the place decides; shared: equals split the sum of their places; same: each the better.",
     )
     approval_units = forms.CharField(
         label="Approval limit",

@@ -8,10 +8,12 @@ from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
-from rewards.allocation.rules import RuleError, check_rule
+from rewards.allocation.participants import TIE_POLICIES
+from rewards.allocation.rules import RuleError
 from rewards.common.fields import ExactDecimalField, ScaledDecimalField
 from rewards.distributions.models import Distribution
 from rewards.ledger.models import Currency, Journal
+from rewards.pools.inputs import check_pool_rule
 from rewards.pools.intake import PoolShares, check_shares
 
 
@@ -60,9 +62,11 @@ class Pool(models.Model):
 
     def clean(self) -> None:
         try:
-            check_rule(self.rule, self.currency.decimals if self.currency_id else 0)
+            check_pool_rule(self.rule, self.currency.decimals if self.currency_id else 0)
         except RuleError as error:
             raise ValidationError({"rule": str(error)}, code=error.code) from error
+        if self.tie_policy not in TIE_POLICIES:
+            raise ValidationError({"tie_policy": f"Write one of {', '.join(TIE_POLICIES)}."}, code="tie_policy")
         shares = {pool.slug: pool.share for pool in Pool.objects.exclude(slug=self.slug)} | {self.slug: self.share}
         if len(shares) == 1:
             return

@@ -21,7 +21,6 @@ from rewards.distributions.programmes import Snapshot
 from rewards.pools.models import VoteWeight
 
 ROWS_AT_ONCE = 10_000
-MEASURES = ("votes", "ecc")
 
 Votes = QuerySet[Any]  # of ActivityEvent
 
@@ -32,7 +31,7 @@ def ranking(votes: Votes, measures: set[str]) -> Snapshot:
     """Everybody who cast one of these votes, in position order.
 
     By Σ cc_amount descending, then the earlier first vote, then the username in code-point order. Scores are micro-CC
-    with 6 decimals. Of `MEASURES`, those asked for are there: `votes` (number of votes) and `ecc` (Σ cc_amount ×
+    with 6 decimals. Of `inputs.MEASURES`, those asked for are there: `votes` (number of votes) and `ecc` (Σ cc_amount ×
     weight of the vote type).
     """
     user_ids, counts = array("q"), array("q")
