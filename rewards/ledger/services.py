@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -355,13 +356,21 @@ def _settle(journal: Journal, without_floor: dict[int, int]) -> None:
         if short:
             cursor.execute(_FIRST_SHORT_ACCOUNT, [journal.pk] * 2)
             raise _insufficient(*cursor.fetchone())
-        try:
+        with _balances_fit():
             cursor.execute(_MOVE_BALANCES, [journal.pk] * 2)
-        except (DataError, IntegrityError) as error:
-            raise InvalidAmount("A balance would not fit 64 bits of minor units.") from error
         ensure(cursor.rowcount == locked, f"{journal.key} moved {cursor.rowcount} balances of {locked}")
-    for account_id, change in sorted(without_floor.items()):
-        _change_without_floor(account_id, change)
+    with _balances_fit():
+        for account_id, change in sorted(without_floor.items()):
+            _change_without_floor(account_id, change)
+
+
+@contextmanager
+def _balances_fit() -> Iterator[None]:
+    """What the database refuses in here is a balance beyond 64 bits: floors have been looked at before."""
+    try:
+        yield
+    except (DataError, IntegrityError) as error:
+        raise InvalidAmount("A balance would not fit 64 bits of minor units.") from error
 
 
 def _insufficient(account_id: int, change: int) -> InsufficientFunds:

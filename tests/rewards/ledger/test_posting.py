@@ -106,6 +106,14 @@ def test_a_balance_that_would_not_fit_64_bits_is_refused(alice, coins):
     assert holdings(alice, coins) == MAX_MINOR
 
 
+def test_issuance_stays_within_64_bits_too(alice, bob, coins):
+    ledger.credit(alice, coins, MAX_MINOR, "a", "")
+    with pytest.raises(InvalidAmount):
+        ledger.credit(bob, coins, 2, "b", "")
+    assert holdings(bob, coins) == 0
+    assert Journal.objects.count() == 1
+
+
 def test_an_inactive_currency_moves_nothing(alice, coins):
     coins.active = False
     coins.save()
