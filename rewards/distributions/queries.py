@@ -13,6 +13,7 @@ from django.db.models import Sum
 from django.db.models.functions import TruncDate
 
 from rewards.allocation.merkle import proof_from_subtrees, root_from_subtrees, root_of
+from rewards.allocation.ranks import competition_ranks
 from rewards.allocation.rules import allocate
 from rewards.common.amounts import to_units
 from rewards.distributions import rows
@@ -233,12 +234,15 @@ def _wrong_rows(distribution: Distribution) -> Iterator[str]:
     stored = (
         Reward.objects.filter(distribution=distribution)
         .order_by("position")
-        .values_list("position", "amount", "breakdown")
+        .values_list("position", "rank", "amount", "breakdown")
     )
-    expected = zip(again.amounts.tolist(), again.breakdowns(), strict=True)
-    for (position, amount, breakdown), (minor, parts) in zip(stored.iterator(), expected, strict=True):
-        if (amount, breakdown) != (minor, parts):
-            yield f"row {position} says {amount} {breakdown}, recomputed {minor} {parts}"
+    ranks = competition_ranks(snapshot.scores.values).tolist()
+    expected = zip(ranks, again.amounts.tolist(), again.breakdowns(), strict=True)
+    for (position, rank, *found), (place, *recomputed) in zip(stored.iterator(), expected, strict=True):
+        if rank != place:
+            yield f"row {position} says rank {rank}, recomputed {place}"
+        if found != recomputed:
+            yield "row {} says {} {}, recomputed {} {}".format(position, *found, *recomputed)
     if distribution.status != Status.CANCELLED and again.unpaid != distribution.carried_over:
         yield f"carries over {distribution.carried_over}, recomputed {again.unpaid}"
 

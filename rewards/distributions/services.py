@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import OperationalError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from rewards.alerts.services import raise_alert, resolve_alert
@@ -455,14 +456,18 @@ def _as_empty(empty: Distribution, key: str, starts_at: datetime, ends_at: datet
     return empty
 
 
-def continue_unfinished(at: datetime, keep_going: Callable[[], bool] = lambda: True) -> int:
-    """Advance what a process left unfinished; one that fails does not stop the others. Returns how many were tried."""
-    left = Distribution.objects.filter(
+def abandoned(at: datetime) -> QuerySet[Distribution]:
+    """What nobody waits for and is not done, oldest first, opened too long ago for its opener to be still at it."""
+    return Distribution.objects.filter(
         status__in=[Status.OPEN, Status.FROZEN, Status.APPROVED, Status.PAYING],
         opened_at__lt=at - ABANDONED_AFTER,
     ).order_by("starts_at", "pk")
+
+
+def continue_unfinished(at: datetime, keep_going: Callable[[], bool] = lambda: True) -> int:
+    """Advance what a process left unfinished; one that fails does not stop the others. Returns how many were tried."""
     tried = 0
-    for distribution_id in left.values_list("pk", flat=True):
+    for distribution_id in abandoned(at).values_list("pk", flat=True):
         if not keep_going():
             break
         advance(distribution_id, keep_going)

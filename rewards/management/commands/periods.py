@@ -5,8 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
+from rewards.distributions.programmes import registered_programmes
 from rewards.distributions.queries import period_states
 from rewards.management.base import add_at, instant_of
 
@@ -20,7 +21,11 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, default=50, help="how many opened periods to list (50)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        states = period_states(instant_of(options), options["programme"], options["limit"])
+        programme = options["programme"]
+        registered = registered_programmes()
+        if programme and not {programme, programme.partition(":")[0]} & registered.keys():
+            raise CommandError(f"There is no programme {programme!r}; there are {', '.join(sorted(registered))}.")
+        states = period_states(instant_of(options), programme, options["limit"])
         for each in states:
             self.stdout.write(f"{each.state:<8} {each.programme:<20} {each.period_key:<16} {each.note}")
         counts = {state: sum(each.state == state for each in states) for state in ("due", "missed", "running", "stuck")}

@@ -264,6 +264,12 @@ def test_verification_names_a_row_that_was_changed(three, open_prize):
     assert "transfers" in found
 
 
+def test_verification_names_a_rank_that_was_changed(three, open_prize):
+    paid = services.advance(open_prize().pk)
+    Reward.objects.filter(position=3).update(rank=1)
+    assert list(map(str, queries.verify(paid))) == [f"{paid}: row 3 says rank 1, recomputed 2"]
+
+
 def test_verification_names_a_transfer_that_was_changed(three, open_prize):
     paid = services.advance(open_prize().pk)
     drop_guards()
