@@ -23,6 +23,7 @@ from kombu.exceptions import OperationalError
 from rewards.alerts.services import CRITICAL, raise_alert, resolve_alert
 from rewards.audit.services import storable
 from rewards.common.database import insert_if_absent
+from rewards.common.errors import RewardsError
 from rewards.jobs import shutdown
 from rewards.jobs.models import JobRun
 from rewards.jobs.processes import delete_gone_processes
@@ -65,7 +66,9 @@ def run_job(
         except RunLost:
             _say_lost(run)
         except Exception as error:
-            logger.exception("Job %s failed", name, extra={"event": "job_failed", "job": name})
+            # A refusal of the product's own says all there is to say; only what nobody foresaw needs its stack.
+            stack = None if isinstance(error, RewardsError) and error.http_status < 500 else error
+            logger.error("Job %s failed: %s", name, error, exc_info=stack, extra={"event": "job_failed", "job": name})
             if _finish(run, JobRun.Status.FAILED, progress, started, error=error):
                 raise_alert("job_failed", name, _sentence(error), CRITICAL)
         except BaseException as error:  # Ctrl-C, the end of the process: not a fault, but the lock must not stay

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from rewards.alerts.models import Alert
 from rewards.audit.models import AuditEvent
+from rewards.common.errors import RewardsError
 from rewards.jobs import services, shutdown
 from rewards.jobs.models import JobRun
 from rewards.jobs.progress import Progress, RunLost
@@ -82,6 +83,23 @@ def test_a_failure_is_kept_with_its_stack_and_raises_an_alert_until_a_run_succee
 
     run_job("pay", nothing)
     assert Alert.objects.get().resolved_at is not None
+
+
+def test_a_refusal_is_logged_without_a_stack_and_a_surprise_with_one(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(progress: Progress) -> None:
+        raise RewardsError("There is no table cc_hourly.")
+
+    def stumble(progress: Progress) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    with caplog.at_level("ERROR", "rewards.jobs"):
+        run_job("pay", refuse)
+        run_job("pay", stumble)
+
+    refused, stumbled = caplog.records
+    assert refused.getMessage() == "Job pay failed: There is no table cc_hourly."
+    assert refused.exc_info is None
+    assert stumbled.exc_info[0] is ZeroDivisionError
 
 
 def test_results_without_a_plain_form_fail_the_run_and_free_the_lock() -> None:
