@@ -6,6 +6,7 @@ Open to whoever asks, so they say nothing about names, versions or places.
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import DatabaseError, connection
@@ -13,11 +14,12 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from rewards.jobs.processes import SCHEDULER, WORKER, seconds_of_silence
+from rewards.jobs.processes import SCHEDULER, WORKER, running_processes
 from rewards.parameters.services import param
 from rewards_site.celery import app
 
 BROKER_TIMEOUT_SECONDS = 2
+PROCESSES_LISTED = 20
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +66,22 @@ def _broker() -> dict[str, Any]:
 
 
 def _process(kind: str) -> dict[str, Any]:
-    silence = seconds_of_silence(kind)
-    if silence is None:
+    """Which processes of this kind are alive: since when, last heard of when; the one heard of last first."""
+    alive = list(running_processes(kind)[:PROCESSES_LISTED])
+    if not alive:
         return _no_answer()
-    return {"ok": silence <= param("health.stale_after_seconds"), "last_heard_seconds": round(silence, 1)}
+    silence = max(0.0, alive[0].silence.total_seconds())
+    return {
+        "ok": silence <= param("health.stale_after_seconds"),
+        "last_heard_seconds": round(silence, 1),
+        "processes": [
+            {"since": _instant(each.started_at), "last_heartbeat": _instant(each.heartbeat_at)} for each in alive
+        ],
+    }
+
+
+def _instant(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _no_answer() -> dict[str, Any]:

@@ -52,6 +52,22 @@ def test_ready_when_all_parts_answer(client: Client, processes: None, path: str)
     }
 
 
+def test_processes_are_listed_since_when_and_when_last_heard_of(client: Client) -> None:
+    now = timezone.now().replace(microsecond=0)
+    for minutes in (50, 10):
+        ProcessHeartbeat.objects.create(
+            name=f"worker@host:{minutes}",
+            kind="worker",
+            started_at=now - timedelta(minutes=minutes),
+            heartbeat_at=now - timedelta(seconds=minutes / 10),
+        )
+    ProcessHeartbeat.objects.create(name="worker@host:3", kind="worker", stopped_at=now)
+
+    listed = client.get("/readyz").json()["worker"]["processes"]
+    assert [each["since"] for each in listed] == [(now - timedelta(minutes=ago)).isoformat() for ago in (10, 50)]
+    assert [each["last_heartbeat"] for each in listed] == [(now - timedelta(seconds=ago)).isoformat() for ago in (1, 5)]
+
+
 def test_not_ready_without_processes(client: Client) -> None:
     answer = client.get("/readyz")
 
