@@ -16,6 +16,8 @@ def environment_on_this_database(**more: str) -> dict[str, str]:
     else:
         login = f"{database['USER']}:{database['PASSWORD']}"
         url = f"postgres://{login}@{database['HOST']}:{database['PORT'] or 5432}/{database['NAME']}"
+        if "host" in database["OPTIONS"]:  # a Unix socket
+            url = f"postgres://{login}@/{database['NAME']}?host={database['OPTIONS']['host']}"
     return {
         **os.environ,
         "DATABASE_URL": url,

@@ -53,7 +53,8 @@ def postgresql() -> dict:
     """A second connection to the PostgreSQL of the tests, where they run on one."""
     if connections["default"].vendor != "postgresql":
         pytest.skip("the tests run on SQLite: no PostgreSQL to try it on")
-    return {key: connections["default"].settings_dict[key] for key in ("ENGINE", "HOST", "PORT", "USER", "NAME")}
+    keys = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "NAME", "OPTIONS")
+    return {key: connections["default"].settings_dict[key] for key in keys}
 
 
 def sqlite() -> dict:
