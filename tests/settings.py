@@ -9,7 +9,14 @@ from pathlib import Path
 _folder = Path(tempfile.mkdtemp(prefix="rewards-tests-"))
 
 _maker = os.getpid()
-atexit.register(lambda: os.getpid() == _maker and shutil.rmtree(_folder, ignore_errors=True))
+
+
+def _remove_folder() -> None:
+    if os.getpid() == _maker:  # a forked child leaves it to its parent
+        shutil.rmtree(_folder, ignore_errors=True)
+
+
+atexit.register(_remove_folder)
 
 os.environ["REWARDS_ENVIRONMENT"] = "test"
 os.environ["SECRET_KEY"] = "tests-only"
