@@ -36,6 +36,11 @@ def resolve_alert(code: str, subject: str = "") -> bool:
     return open_alert.update(resolved_at=timezone.now()) == 1
 
 
+def open_subjects(code: str) -> set[str]:
+    """What open alerts of this code are about."""
+    return set(Alert.objects.filter(code=code, resolved_at=None).values_list("subject", flat=True))
+
+
 def mail_alerts(limit: int = 50) -> int:
     """Mail the open alerts that were not mailed yet to `ADMINS`, in one mail; how many it were.
 

@@ -195,7 +195,8 @@ def _fixed_amounts(rule: Fixed, amount: int, rows: NDArray[np.int32], ranking: R
 def _proportional_shares(
     rule: Proportional, name: str, amount: int, rows: NDArray[np.int32], ranking: Ranking, facts: Facts
 ) -> NDArray[np.int64]:
-    weights, cap_text = _weights(rule, rows, ranking)
+    weights, total, cap_text = _weights(rule, rows, ranking)
+    facts[f"{name}.weights"] = total
     if cap_text is not None:
         facts["weight_cap" if "weight_cap" not in facts else f"{name}.weight_cap"] = cap_text
     if not weights.any():
@@ -212,15 +213,16 @@ def _payout_cap(rule: Proportional, amount: int) -> int | None:
     return min(caps, default=None)
 
 
-def _weights(rule: Proportional, rows: NDArray[np.int32], ranking: Ranking) -> tuple[Column, str | None]:
-    """Whole weights of these rows and, where weights are capped, the cap as exact text."""
+def _weights(rule: Proportional, rows: NDArray[np.int32], ranking: Ranking) -> tuple[Column, str, str | None]:
+    """Whole weights of these rows; as exact text what they add up to and, where weights are capped, the cap."""
     path = f"{rule.path}.by" if rule.path else "by"
     column = ranking.column(rule.by, path)
-    if rule.weight_cap is None:
-        return column[rows], None
-    cap = _weight_cap(rule.weight_cap, column, ranking)
     scale = 10 ** ranking.measure(rule.by, path).decimals
-    return _capped(column[rows], cap), exact_text(cap / scale)
+    if rule.weight_cap is None:
+        return column[rows], exact_text(Fraction(exact_sum(column[rows]), scale)), None
+    cap = _weight_cap(rule.weight_cap, column, ranking)
+    weights, factor = _capped(column[rows], cap)
+    return weights, exact_text(Fraction(exact_sum(weights), scale * factor)), exact_text(cap / scale)
 
 
 def _weight_cap(rule: WeightCap, column: Column, ranking: Ranking) -> Fraction:
@@ -229,13 +231,13 @@ def _weight_cap(rule: WeightCap, column: Column, ranking: Ranking) -> Fraction:
     return rule.times * Fraction(exact_sum(column[:best]), max(best, 1))
 
 
-def _capped(weights: Column, cap: Fraction) -> Column:
-    """min(weight, cap), all multiplied by the denominator of the cap so that they stay whole."""
+def _capped(weights: Column, cap: Fraction) -> tuple[Column, int]:
+    """min(weight, cap), multiplied by the denominator of the cap where that keeps them whole; and by what."""
     whole = -(-cap.numerator // cap.denominator)
     if len(weights) == 0 or weights.max() < whole:
-        return weights
+        return weights, 1
     scaled = weights.astype(object) * cap.denominator
-    return exact_integers(np.minimum(scaled, cap.numerator))
+    return exact_integers(np.minimum(scaled, cap.numerator)), cap.denominator
 
 
 def exact_text(number: Fraction) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,7 +15,7 @@ from django.db.models.functions import TruncDate
 
 from rewards.allocation.merkle import proof_from_subtrees, root_from_subtrees, root_of
 from rewards.allocation.ranks import competition_ranks
-from rewards.allocation.rules import allocate
+from rewards.allocation.rules import allocate, exact_text
 from rewards.common.amounts import to_units
 from rewards.distributions import rows
 from rewards.distributions.errors import NoSuchRow
@@ -84,7 +85,7 @@ def receipt(reward: Reward) -> dict[str, Any]:
         "facts": distribution.results.get("facts", {}),
         "currency": currency.code,
         "amount": currency.to_units(reward.amount),
-        "slices": [_slice_line(name, minor, slices, currency.decimals) for name, minor in reward.breakdown.items()],
+        "slices": [_slice_line(reward, name, minor, slices) for name, minor in reward.breakdown.items()],
         "status": status_of(reward),
         "transfer": paid.pk if paid else None,
         "paid_at": paid.created_at.isoformat() if paid else None,
@@ -92,14 +93,43 @@ def receipt(reward: Reward) -> dict[str, Any]:
     }
 
 
-def _slice_line(name: str, minor: int, slices: dict[str, Any], decimals: int) -> dict[str, Any]:
-    part = slices.get(name, {})
+def _slice_line(reward: Reward, name: str, minor: int, slices: dict[str, Any]) -> dict[str, Any]:
+    """What a slice gave: `raw_share` is the exact share before rounding, caps and minimum, as decimal or fraction."""
+    decimals, part = reward.distribution.currency.decimals, slices.get(name, {})
+    weight, total = _weight_in(reward, name, part)
+    raw = Fraction(part.get("amount", 0), 10**decimals) * weight / total if total else None
     return {
         "name": name,
         "amount": to_units(minor, decimals),
         "slice_amount": to_units(part.get("amount", 0), decimals),
         "members": part.get("members", 0),
+        "weight": exact_text(weight) if total else None,
+        "weights": exact_text(total) if total else None,
+        "raw_share": None if raw is None else exact_text(raw),
     }
+
+
+def _weight_in(reward: Reward, name: str, part: dict[str, Any]) -> tuple[Fraction, Fraction]:
+    """The row's weight in a slice and what all weights there add up to; 1 each where all are equal, else 0 of 0."""
+    rule, facts = _rule_of_slice(reward.distribution.rule, name), reward.distribution.results.get("facts", {})
+    if rule.get("rule") == "equal":
+        return Fraction(1), Fraction(part.get("members", 0))
+    if rule.get("rule") != "proportional" or f"{name}.weights" not in facts:
+        return Fraction(0), Fraction(0)
+    by = rule.get("by")
+    weight = Fraction(reward.inputs["measures"][by] if by and reward.inputs else reward.score)
+    cap = facts.get(f"{name}.weight_cap", facts.get("weight_cap")) if "weight_cap" in rule else None
+    return min(weight, Fraction(cap)) if cap else weight, Fraction(facts[f"{name}.weights"])
+
+
+def _rule_of_slice(rule: dict[str, Any], name: str) -> dict[str, Any]:
+    """The rule by which a slice of that name is shared; a rule without slices is its own one slice."""
+    for part in rule.get("slices", []):
+        if part["name"] == name and "slices" not in part["rule"]:
+            return part["rule"]  # type: ignore[no-any-return]
+        if found := _rule_of_slice(part["rule"], name):
+            return found
+    return rule if rule.get("rule") == name else {}
 
 
 def _in_words(reward: Reward, slices: dict[str, Any]) -> str:
@@ -113,12 +143,22 @@ def _in_words(reward: Reward, slices: dict[str, Any]) -> str:
         part = slices.get(name, {})
         lines.append(
             f"{name}: {units(minor)} of {units(part.get('amount', 0))} {code}, "
-            f"shared among {part.get('members', 0)} of the participants."
+            f"shared among {part.get('members', 0)} of the participants{_share_in_words(reward, name, slices)}."
         )
     if not reward.breakdown:
         lines.append("No slice of the rule reached this place: nothing to pay.")
     lines.append(f"Rounded to whole units of {units(1)} {code} by largest remainder; ties: {distribution.tie_policy}.")
     return " ".join(lines)
+
+
+def _share_in_words(reward: Reward, name: str, slices: dict[str, Any]) -> str:
+    line = _slice_line(reward, name, 0, slices)
+    if line["raw_share"] is None:
+        return ""
+    share = f"; the exact share was {line['raw_share']}"
+    if line["weight"] == "1" and line["weights"] == str(line["members"]):
+        return share
+    return f" by weight, {line['weight']} of {line['weights']}{share}"
 
 
 def proof(distribution: Distribution, user: User) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from rewards.alerts.services import raise_alert, resolve_alert
+from rewards.alerts.services import open_subjects, raise_alert, resolve_alert
 from rewards.allocation.merkle import leaf_hash, root_from_subtrees, root_of
 from rewards.allocation.rules import allocate
 from rewards.audit.services import record
@@ -40,6 +40,7 @@ from rewards.distributions.errors import (
 )
 from rewards.distributions.models import Distribution, DistributionChunk, Reward
 from rewards.distributions.programmes import programme_of
+from rewards.distributions.queries import unfinished_states
 from rewards.ledger import services as ledger
 from rewards.ledger.errors import AlreadyReversed, PayoutsPaused
 from rewards.ledger.models import Account, Currency, Transfer
@@ -49,6 +50,8 @@ from rewards.users.models import User
 Status = Distribution.Status
 
 logger = logging.getLogger(__name__)
+
+PERIOD_STUCK = "period_stuck"
 
 # A stage that another process is working on is not taken for abandoned before this.
 ABANDONED_AFTER = timedelta(minutes=2)
@@ -156,7 +159,7 @@ def _freeze_and_allocate(distribution: Distribution) -> bool:
         ensure(
             paid + allocation.unpaid == distribution.amount, f"{distribution}: rows and remainder are not the amount"
         )
-        allocated_at, waits = timezone.now(), needs_approval(distribution)
+        allocated_at, waits = timezone.now(), paid > 0 and needs_approval(distribution)
         _update(
             distribution,
             status=Status.ALLOCATED if waits else Status.APPROVED,
@@ -472,7 +475,18 @@ def continue_unfinished(at: datetime, keep_going: Callable[[], bool] = lambda: T
             break
         advance(distribution_id, keep_going)
         tried += 1
+    _alert_stuck(at)
     return tried
+
+
+def _alert_stuck(at: datetime) -> None:
+    """One open alert for each payout that stands still without having failed; resolved when it has gone on."""
+    stuck = {str(each.distribution): each.note for each in unfinished_states(at) if each.state == "stuck"}
+    failed = Distribution.objects.filter(status=Status.FAILED)  # these have an alert of their own
+    for subject in stuck.keys() - {str(distribution) for distribution in failed}:
+        raise_alert(PERIOD_STUCK, subject, f"It is {stuck[subject]} and has not moved on.")
+    for subject in open_subjects(PERIOD_STUCK) - stuck.keys():
+        resolve_alert(PERIOD_STUCK, subject)
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers

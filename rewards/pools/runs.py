@@ -191,7 +191,7 @@ def _count(distribution: Distribution, result: RunResult) -> int:
 
 
 def _say_failed(subject: str, error: Exception) -> None:
-    unexpected = None if isinstance(error, RewardsError) else error
+    unexpected = None if isinstance(error, RewardsError) and error.http_status < 500 else error
     logger.error("%s: %s", subject, sentence_of(error), exc_info=unexpected, extra={"event": POOL_FAILED})
     raise_alert(POOL_FAILED, subject, sentence_of(error), CRITICAL)
 

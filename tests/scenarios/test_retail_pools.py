@@ -25,8 +25,8 @@ from rewards.pools.services import create_default_pools, run_daily, run_hourly
 DATA = Path(os.environ.get("REWARDS_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 PURCHASES = DATA / "retail_activity" / "events.csv.gz"
 
-# A Friday, a Saturday on which nobody bought anything, and a Sunday.
-DAYS = ("2010-12-03", "2010-12-04", "2010-12-05")
+# A Friday, a Saturday on which nobody bought anything, a Sunday, and a Monday.
+DAYS = ("2010-12-03", "2010-12-04", "2010-12-05", "2010-12-06")
 RATES = {"1970-01-01": Fraction("0.0137"), "2010-12-05T12:30": Fraction("0.0211")}
 WEIGHTS = {"France": Fraction("1.5"), "Germany": Fraction("0.75"), "EIRE": Fraction("3.125")}
 DECIMALS = 2

@@ -335,7 +335,7 @@ def test_a_day_of_three_partners():
         {"top1000": 100, "top10000": 100, "all": 67, "top50p": 500},
         {"all": 66},
     ]
-    assert allocation.facts == {"weight_cap": "4500"}
+    assert allocation.facts == {"weight_cap": "4500", "top10p_ecc.weights": "900"}
 
 
 def test_the_contribution_cap_holds_down_the_heaviest():
@@ -344,7 +344,7 @@ def test_the_contribution_cap_holds_down_the_heaviest():
     rule = {"rule": "proportional", "by": "ecc", "weight_cap": {"times": "1.1", "mean_of_top_percent": "10"}}
     allocation = allocate(rule, 10_000, ranked(*scores, measures={"ecc": ecc}), decimals=0)
     # 1.1 × (1 + 100) / 2 = 55.55, so the weights are 1, 55.55 and eighteen times 10
-    assert allocation.facts == {"weight_cap": "55.55"}
+    assert allocation.facts == {"weight_cap": "55.55", "proportional.weights": "236.55"}
     assert allocation.amounts[:3].tolist() == [42, 2348, 423]
 
 
@@ -353,5 +353,5 @@ def test_a_cap_without_finite_decimals_is_a_fraction_in_the_facts():
     rule = {"rule": "proportional", "by": "ecc", "weight_cap": {"times": "1", "mean_of_top_percent": "100"}}
     allocation = allocate(rule, 100, participants, decimals=0)
     # (1 + 0.5 + 0.5) / 3 = 2/3 caps Alice: 4 : 3 : 3
-    assert allocation.facts == {"weight_cap": "2/3"}
+    assert allocation.facts == {"weight_cap": "2/3", "proportional.weights": "5/3"}
     assert allocation.amounts.tolist() == [40, 30, 30]

@@ -295,6 +295,34 @@ def test_each_row_can_be_proved_and_explained(three, open_prize, alice, bob, car
         assert receipt["transfer"] == Transfer.objects.get(credit_account__user=user).pk
 
 
+def test_a_receipt_tells_the_exact_share_behind_each_slice(three, open_prize, alice, bob):
+    slices = [
+        {"name": "places", "weight": "1", "members": {"all": True}, "rule": {"rule": "equal"}},
+        {"name": "scores", "weight": "1", "members": {"top": 2}, "rule": {"rule": "proportional"}},
+    ]
+    paid = services.advance(open_prize(rule={"rule": "slices", "slices": slices}).pk)
+    lines = queries.receipt(paid.rewards.get(user=bob))["slices"]
+    assert [(line["amount"], line["raw_share"]) for line in lines] == [("1.67", "5/3"), ("2.00", "2")]
+    assert (lines[1]["weight"], lines[1]["weights"]) == ("20", "50")
+    assert "by weight, 20 of 50; the exact share was 2" in queries.receipt(paid.rewards.get(user=bob))["words"]
+
+
+def test_who_pays_nobody_waits_for_no_approval(three, open_prize):
+    three.scores = {}
+    assert services.advance(open_prize(approval_limit=0).pk).status == "paid"
+
+
+def test_a_payout_that_stands_still_raises_an_alert_until_it_goes_on(three, open_prize):
+    set_parameter("payouts_paused", True, actor=None, reason="something is odd")
+    distribution = services.advance(open_prize().pk)
+    later = NOON + timedelta(days=400)
+    services.continue_unfinished(later)
+    assert Alert.objects.get(code="period_stuck").subject == str(distribution)
+    set_parameter("payouts_paused", False, actor=None, reason="it was not")
+    services.continue_unfinished(later)
+    assert Alert.objects.get(code="period_stuck").resolved_at is not None
+
+
 def test_empty_periods_are_recorded_in_one_go(three, coins):
     pool = ledger.system_account("pool:prize", coins)
     hours = [(f"h{hour}", NOON + timedelta(hours=hour), NOON + timedelta(hours=hour + 1)) for hour in range(100)]
