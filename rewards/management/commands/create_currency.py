@@ -33,6 +33,7 @@ class Command(BaseCommand):
         try:
             currency.full_clean()
         except ValidationError as error:
-            raise CommandError(" ".join(error.messages)) from error
+            problems = [f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()]
+            raise CommandError(" ".join(problems)) from error
         currency.save()
         self.stdout.write(f"Created the currency {currency.code} with {currency.decimals} decimals.")

@@ -13,6 +13,7 @@ from rewards.ledger import services as ledger
 from rewards.ledger.models import ISSUANCE, Account, Currency
 from rewards.users.models import User
 
+LONGEST_KEY = 190  # with its prefix it has to fit a journal's key
 SYSTEM_CODES = ("treasury", "pool:hourly", "pool:daily")
 
 
@@ -32,6 +33,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no currency {options['currency']!r}. Create it: manage.py create_currency.")
         if not options["key"].strip() or not options["reason"].strip():
             raise CommandError("Give a --key and a --reason that say what this is for.")
+        if len(options["key"]) > LONGEST_KEY:
+            raise CommandError(f"The --key is longer than {LONGEST_KEY} characters.")
         try:
             amount = currency.to_minor(options["amount"])
             with transaction.atomic():

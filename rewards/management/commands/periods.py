@@ -25,6 +25,8 @@ class Command(BaseCommand):
         registered = registered_programmes()
         if programme and not {programme, programme.partition(":")[0]} & registered.keys():
             raise CommandError(f"There is no programme {programme!r}; there are {', '.join(sorted(registered))}.")
+        if options["limit"] < 0:
+            raise CommandError("--limit is a number of periods: 0 or more.")
         states = period_states(instant_of(options), programme, options["limit"])
         for each in states:
             self.stdout.write(f"{each.state:<8} {each.programme:<20} {each.period_key:<16} {each.note}")
