@@ -29,6 +29,12 @@ class NotTransferable(RewardsError):
     code = "not_transferable"
 
 
+class SameAccount(RewardsError):
+    """A transfer needs two different accounts: choose another recipient."""
+
+    code = "same_account"
+
+
 class AlreadyReversed(RewardsError):
     """Everything in this journal has been reversed already, or is a reversal itself."""
 

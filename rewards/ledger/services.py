@@ -34,6 +34,7 @@ from rewards.ledger.errors import (
     InsufficientFunds,
     NotTransferable,
     PayoutsPaused,
+    SameAccount,
 )
 from rewards.ledger.models import BURN, ISSUANCE, WITHOUT_FLOOR, Account, BalanceChange, Currency, Journal, Transfer
 from rewards.parameters.services import param
@@ -189,7 +190,7 @@ def debit(
 def transfer(
     from_user: User, to_user: User, currency: Currency, amount: int, key: str, reason: str = "", **about: Any
 ) -> Journal:
-    """Send `amount` minor units from one user to another. Raises `NotTransferable`, and like `post`."""
+    """Send `amount` minor units from one user to another. Raises `NotTransferable`, `SameAccount`, and like `post`."""
     if not currency.transferable:
         raise NotTransferable(f"Users cannot send {currency.code} to each other.")
     move = Move(user_account(from_user, currency), user_account(to_user, currency), amount)
@@ -317,9 +318,10 @@ def _check_amounts(amounts: Sequence[Any]) -> None:
 
 def _check_currencies(moves: Iterable[Move]) -> None:
     for move in moves:
+        if move.debit.pk == move.credit.pk:
+            raise SameAccount()
         _require_active(move.debit.currency)
         ensure(move.debit.currency_id == move.credit.currency_id, "Both accounts of a transfer hold one currency.")
-        ensure(move.debit.pk != move.credit.pk, "A transfer needs two different accounts.")
 
 
 def _require_active(currency: Currency) -> None:

@@ -18,6 +18,7 @@ from rewards.ledger.errors import (
     InactiveCurrency,
     InsufficientFunds,
     NotTransferable,
+    SameAccount,
 )
 from rewards.ledger.models import Account, Journal, Transfer
 from rewards.ledger.services import Move
@@ -132,6 +133,13 @@ def test_two_currencies_never_meet_in_one_transfer(alice, coins, points):
         ledger.post(
             "k", "mistake", [Move(ledger.system_account("issuance", coins), ledger.user_account(alice, points), 5)]
         )
+
+
+def test_nobody_sends_to_himself(alice, coins):
+    ledger.credit(alice, coins, 10, "a", "")
+    with pytest.raises(SameAccount):
+        ledger.transfer(alice, alice, coins, 1, "b", "")
+    assert not Journal.objects.filter(key="b").exists()
 
 
 def test_several_moves_are_posted_whole_or_not_at_all(alice, bob, carol, coins):
