@@ -1,8 +1,8 @@
 """Database helpers: what the two engines do differently stands here, behind one function each.
 
-The laws of the tables (`Reference`, `WholeNumber`, `AppendOnly`, `MirrorsReversed`) are Django constraints of our own.
-As part of the model state they are written again whenever SQLite rebuilds a table, where a trigger from a migration
-would vanish without a word.
+The laws of the tables (`Reference`, `WholeNumber`, `AppendOnly`, `WrittenOnce`, `MirrorsReversed`) are Django
+constraints of our own. As part of the model state they are written again whenever SQLite rebuilds a table, where a
+trigger from a migration would vanish without a word.
 """
 
 from __future__ import annotations
@@ -311,6 +311,41 @@ class AppendOnly(Guard):
             f"{self.name}_replace": f"CREATE TRIGGER {self.name}_replace BEFORE INSERT ON %(table)s "
             f"WHEN EXISTS (SELECT 1 FROM %(table)s WHERE id = NEW.id) {refuse}",
         }
+
+
+class WrittenOnce(Guard):
+    """A row is complete once `column` is filled: no UPDATE then, and no DELETE at any time."""
+
+    def __init__(self, *, column: str, name: str) -> None:
+        self.column = column
+        super().__init__(name=name)
+
+    def triggers(self, vendor: str) -> dict[str, str]:
+        complete = f"OLD.{self.column} IS NOT NULL"
+        if vendor == "postgresql":
+            return {
+                f"{self.name}_update": _REFUSE_FUNCTION + f"DROP TRIGGER IF EXISTS {self.name}_update ON %(table)s;"
+                f"CREATE TRIGGER {self.name}_update BEFORE UPDATE ON %(table)s FOR EACH ROW WHEN ({complete}) "
+                "EXECUTE FUNCTION rewards_refuse_change();"
+                f"ALTER TABLE %(table)s ENABLE ALWAYS TRIGGER {self.name}_update",
+                f"{self.name}_delete": _REFUSE_FUNCTION + f"DROP TRIGGER IF EXISTS {self.name}_delete ON %(table)s;"
+                f"CREATE TRIGGER {self.name}_delete BEFORE DELETE OR TRUNCATE ON %(table)s "
+                "FOR EACH STATEMENT EXECUTE FUNCTION rewards_refuse_change();"
+                f"ALTER TABLE %(table)s ENABLE ALWAYS TRIGGER {self.name}_delete",
+            }
+        refuse = "BEGIN SELECT RAISE(ABORT, 'this row is complete and stays as it is'); END"
+        return {
+            f"{self.name}_update": f"CREATE TRIGGER {self.name}_update BEFORE UPDATE ON %(table)s "
+            f"WHEN {complete} {refuse}",
+            f"{self.name}_delete": f"CREATE TRIGGER {self.name}_delete BEFORE DELETE ON %(table)s {refuse}",
+            # INSERT OR REPLACE deletes a row without firing its DELETE trigger.
+            f"{self.name}_replace": f"CREATE TRIGGER {self.name}_replace BEFORE INSERT ON %(table)s "
+            f"WHEN EXISTS (SELECT 1 FROM %(table)s WHERE id = NEW.id) {refuse}",
+        }
+
+    def deconstruct(self) -> Any:
+        path, _, _ = super().deconstruct()
+        return path, (), {"column": self.column, "name": self.name}
 
 
 class MirrorsReversed(Guard):

@@ -56,8 +56,8 @@ class Account(models.Model):
     """One per (user, currency), and one per (system code, currency).
 
     A user's own account has an empty code; more accounts of his (a debt, a staking position) carry one. `balance` is
-    in minor units. It is exact at every commit for accounts with a floor; to the balance of an account without one
-    belong also its `BalanceChange` rows not folded in yet. `services.balance` knows.
+    in minor units. It is exact at every commit for accounts with a floor and without slots; to the balance of the
+    others belong also their `BalanceChange` rows. `services.balance` knows.
     """
 
     currency = models.ForeignKey(Currency, models.PROTECT, related_name="accounts", db_index=False)
@@ -68,6 +68,9 @@ class Account(models.Model):
     code = models.CharField(max_length=80, blank=True, default="")
     balance = models.BigIntegerField(default=0)
     min_balance = models.BigIntegerField(null=True, default=0, help_text="Minor units; empty means no floor")
+    slots = models.PositiveSmallIntegerField(
+        default=0, help_text="In how many parts its balance is drawn from at once; 0: in one, by one after the other"
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -88,6 +91,9 @@ class Account(models.Model):
                 condition=Q(user__isnull=True) | Q(min_balance__isnull=False) | Q(code="debt"),
                 name="account_of_user_has_floor",
             ),
+            models.CheckConstraint(
+                condition=Q(slots=0) | Q(min_balance__isnull=False), name="account_with_slots_has_floor"
+            ),
             WholeNumber(column="balance", name="account_balance_is_whole"),
             WholeNumber(column="min_balance", name="account_floor_is_whole"),
         ]
@@ -102,14 +108,24 @@ class Account(models.Model):
 
 
 class BalanceChange(models.Model):
-    """A change to the balance of an account without a floor, written because the account's row was busy.
+    """What belongs to an account's balance beside its row, so that the row does not make the system single file.
 
-    Whoever finds the row free folds it in. It keeps the one account that is part of every payout from making the
-    whole system single file.
+    For an account without a floor: a change written because the row was busy; whoever finds it free folds it in.
+    For one that is split: a slot, a part of the balance of its own, from which one draws while others draw from
+    others. No slot goes below zero, so the account stays above its floor.
     """
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="changes")
+    slot = models.PositiveSmallIntegerField(null=True)
     amount = models.BigIntegerField(help_text="Minor units, signed")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "slot"], condition=Q(slot__isnull=False), name="balance_slot_once"
+            ),
+            models.CheckConstraint(condition=Q(slot__isnull=True) | Q(amount__gte=0), name="balance_slot_floor"),
+        ]
 
 
 class Journal(models.Model):
