@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rewards.common.errors import RewardsError
+from rewards.ledger.errors import UnknownCurrency as UnknownCurrency
 
 if TYPE_CHECKING:
     from rewards.claims.models import Claim
@@ -94,12 +95,6 @@ class UnknownParty(RewardsError):
     """The context names a user who does not exist."""
 
     code = "unknown_user"
-
-
-class UnknownCurrency(RewardsError):
-    """There is no such currency. Create it: manage.py create_currency."""
-
-    code = "unknown_currency"
 
 
 class NothingToClaim(RewardsError):

@@ -51,6 +51,17 @@ def insert_if_absent(instance: models.Model, unique: Sequence[str], where: str =
     True when this call wrote the row. False when another row with the same unique columns stands, written earlier or
     by a concurrent transaction that this call waited for. `where` names the predicate of a partial unique index.
     """
+    sql, values = insert_if_absent_sql(instance, unique, where)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        written = cursor.fetchone()
+    if written:
+        has_been_written(instance, written[0])
+    return written is not None
+
+
+def insert_if_absent_sql(instance: models.Model, unique: Sequence[str], where: str = "") -> tuple[str, list[Any]]:
+    """The statement of `insert_if_absent` and its parameters: it returns the primary key of the row it wrote."""
     fields = [f for f in instance._meta.concrete_fields if not f.primary_key and not f.has_db_default()]
     values = [f.get_db_prep_save(f.pre_save(instance, True), connection) for f in fields]
     quote = connection.ops.quote_name
@@ -62,13 +73,19 @@ def insert_if_absent(instance: models.Model, unique: Sequence[str], where: str =
         f"ON CONFLICT ({target}){' WHERE ' + where if where else ''} DO NOTHING "
         f"RETURNING {quote(columns[instance._meta.pk.name])}"
     )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        written = cursor.fetchone()
-    if written:
-        instance.pk = written[0]
-        instance._state.adding = False
-    return written is not None
+    return sql, values
+
+
+def has_been_written(instance: models.Model, primary_key: int) -> None:
+    """Tell an instance that hand-written SQL has inserted its row."""
+    instance.pk = primary_key
+    instance._state.adding = False
+    instance._state.db = connection.alias
+
+
+def marks(columns: int, rows: int) -> str:
+    """Place holders for that many rows of so many columns: `(%s, %s), (%s, %s)`."""
+    return ", ".join([f"({', '.join(['%s'] * columns)})"] * rows)
 
 
 # ---------------------------------------------------------------------------------------------- many rows at once

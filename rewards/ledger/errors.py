@@ -17,6 +17,12 @@ class InsufficientFunds(RewardsError):
     http_status = 409
 
 
+class UnknownCurrency(RewardsError):
+    """There is no such currency. Create it: manage.py create_currency."""
+
+    code = "unknown_currency"
+
+
 class InactiveCurrency(RewardsError):
     """The currency is not active. Activate it in the admin, or use another one."""
 

@@ -106,6 +106,10 @@ class Account(models.Model):
     def has_floor(self) -> bool:
         return self.min_balance is not None
 
+    def is_apart(self, change: int) -> bool:
+        """Whether such a change (minor units, signed) is made beside the row, so that nobody waits for it."""
+        return not self.has_floor or (self.slots > 0 and change < 0)
+
 
 class BalanceChange(models.Model):
     """What belongs to an account's balance beside its row, so that the row does not make the system single file.

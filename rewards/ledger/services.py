@@ -14,18 +14,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import DataError, IntegrityError, connection, transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from rewards.common.amounts import MAX_MINOR, InvalidAmount
-from rewards.common.database import insert_if_absent, is_postgresql, require_transaction, sql_instant
+from rewards.common.database import (
+    has_been_written,
+    insert_if_absent,
+    insert_if_absent_sql,
+    is_postgresql,
+    marks,
+    require_transaction,
+    sql_instant,
+)
 from rewards.common.errors import ensure
 from rewards.ledger.errors import (
     AlreadyReversed,
@@ -35,6 +43,7 @@ from rewards.ledger.errors import (
     NotTransferable,
     PayoutsPaused,
     SameAccount,
+    UnknownCurrency,
 )
 from rewards.ledger.models import BURN, ISSUANCE, WITHOUT_FLOOR, Account, BalanceChange, Currency, Journal, Transfer
 from rewards.parameters.services import param
@@ -66,6 +75,67 @@ def user_account(user: User, currency: Currency, code: str = "") -> Account:
     return _standing(new) or _created(new, ["user", "currency", "code"], "user_id IS NOT NULL")
 
 
+def accounts(wanted: Collection[tuple[User | str, str]]) -> dict[tuple[User | str, str], Account]:
+    """The accounts of (a user, or a system code) in a currency named by its code, created at zero where missing.
+
+    One query where they all stand. Of an account only what a posting needs is read: not its balance. Raises
+    `UnknownCurrency`.
+    """
+    users = {owner.pk: owner for owner, _ in wanted if isinstance(owner, User)}
+    codes = [owner for owner, _ in wanted if isinstance(owner, str)]
+    found: dict[tuple[User | str, str], Account] = {}
+    for user_id, code, account, currency in _read_accounts([*users], codes, {code for _, code in wanted}):
+        account.currency = currency
+        found[(users[user_id] if user_id else code, currency.code)] = account
+    for owner, currency_code in set(wanted) - found.keys():
+        currency_found = Currency.objects.filter(code=currency_code).first()
+        if currency_found is None:
+            raise UnknownCurrency(f"There is no currency {currency_code!r}.", currency=currency_code)
+        create = user_account if isinstance(owner, User) else system_account
+        found[owner, currency_code] = create(owner, currency_found)  # type: ignore[operator]
+    return found
+
+
+def _read_accounts(
+    user_ids: Sequence[int], codes: Sequence[str], currency_codes: Collection[str]
+) -> Iterator[tuple[int | None, str, Account, Currency]]:
+    of_users = _ACCOUNTS.format(owner=f"user_id IN {marks(len(user_ids), 1)} AND account.code = ''")
+    of_system = _ACCOUNTS.format(owner=f"user_id IS NULL AND account.code IN {marks(len(codes), 1)}")
+    in_currencies = f" AND currency.code IN {marks(len(currency_codes), 1)}"
+    sql, parameters = [], []
+    for ids, statement in ((user_ids, of_users), (codes, of_system)):
+        if ids:
+            sql.append(statement + in_currencies)
+            parameters += [*ids, *currency_codes]
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(sql), parameters)
+        for pk, user_id, code, floor, slots, currency_id, currency_code, decimals, active in cursor.fetchall():
+            currency = Currency(id=currency_id, code=currency_code, decimals=decimals, active=active)
+            account = Account(
+                id=pk, user_id=user_id, code=code, currency_id=currency_id, min_balance=floor, slots=slots
+            )
+            yield user_id, code, account, currency
+
+
+def split(account: Account, slots: int) -> None:
+    """Keep the balance of a system account in so many parts, so that as many transactions draw from it at once.
+
+    Nothing but waiting changes: the floor holds for the whole, and who draws is refused only when all parts together
+    do not hold enough. Only PostgreSQL has anything to gain; elsewhere this does nothing.
+    """
+    ensure(account.has_floor and account.user_id is None, "Only a system account with a floor is split.")
+    require_transaction()
+    if not is_postgresql():
+        return
+    account.slots = Account.objects.select_for_update(no_key=True).get(pk=account.pk).slots
+    if account.slots == 0:
+        account.slots = slots
+        account.save(update_fields=["slots"])
+        BalanceChange.objects.bulk_create(
+            BalanceChange(account=account, slot=number, amount=0) for number in range(1, slots + 1)
+        )
+
+
 def _standing(new: Account) -> Account | None:
     standing = Account.objects.filter(user=new.user, code=new.code, currency=new.currency).first()
     if standing is not None:
@@ -91,36 +161,29 @@ def post(
     actor: User | None = None,
     source: str = "",
     metadata: dict[str, Any] | None = None,
+    savepoint: bool = True,
 ) -> Journal:
     """Post `moves` together under `key`, whole or not at all.
 
-    The same key with the same kind and moves returns the first journal and changes nothing. Raises
-    `IdempotencyConflict` when the key stands for something else, `InvalidAmount`, `InactiveCurrency`, and
-    `InsufficientFunds` when an account would go below its floor.
+    The same key with the same kind and moves returns the first journal and changes nothing. Afterwards the accounts
+    in `moves` that have a floor carry their new `balance`. Raises `IdempotencyConflict` when the key stands for
+    something else, `InvalidAmount`, `InactiveCurrency`, and `InsufficientFunds` when an account would go below its
+    floor. Without `savepoint` an error takes the caller's whole atomic block back, and two round trips are saved.
     """
     _check_amounts([move.amount for move in moves])
+    _check_accounts(moves)
     content = [[move.debit.pk, move.credit.pk, move.amount] for move in moves]
     journal = Journal(
         key=key, kind=kind, reason=reason, actor=actor, source=source, metadata=metadata or {},
         fingerprint=_fingerprint(kind, content),
     )  # fmt: skip
     require_transaction()
-    with transaction.atomic():
-        if not _open(journal):
+    with transaction.atomic(savepoint=savepoint):
+        if not _write(journal, moves):
             return _same_journal(journal)
-        _check_currencies(moves)
-        Transfer.objects.bulk_create(
-            Transfer(
-                journal=journal,
-                debit_account=move.debit,
-                credit_account=move.credit,
-                currency_id=move.debit.currency_id,
-                amount=move.amount,
-                created_at=journal.created_at,
-            )
-            for move in moves
-        )
-        _settle(journal, _changes_without_floor(moves))
+        for move in moves:
+            _require_active(move.debit.currency)
+        _settle(moves)
     return journal
 
 
@@ -167,7 +230,7 @@ def pay_many(
             cursor.execute("SELECT count(*), sum(amount) FROM rewards_transfer WHERE journal_id = %s", [journal.pk])
             written = cursor.fetchone()
         ensure(tuple(map(int, written)) == (count, total), f"{key} wrote {written}, not {(count, total)}")
-        _settle(journal, {} if debit_account.has_floor else {debit_account.pk: -total})
+        _settle_rows(journal, {debit_account.pk: -total} if debit_account.is_apart(-total) else {})
     return journal
 
 
@@ -216,9 +279,9 @@ def reverse(journal: Journal, reason: str, actor: User | None = None) -> Journal
             cursor.execute(_MIRROR_TRANSFERS, [mirror.pk, sql_instant(mirror.created_at), journal.pk])
             if cursor.rowcount == 0:
                 raise AlreadyReversed(f"Nothing of journal {journal.key} is left to reverse.")
-            cursor.execute(_CHANGES_WITHOUT_FLOOR, [mirror.pk] * 2)
-            without_floor = {account_id: int(change) for account_id, change in cursor.fetchall()}
-        _settle(mirror, without_floor)
+            cursor.execute(_CHANGES_APART, [mirror.pk] * 2)
+            apart = {account_id: int(change) for account_id, change in cursor.fetchall()}
+        _settle_rows(mirror, apart)
     return mirror
 
 
@@ -316,11 +379,10 @@ def _check_amounts(amounts: Sequence[Any]) -> None:
         raise InvalidAmount("The amounts of this journal together do not fit 64 bits.")
 
 
-def _check_currencies(moves: Iterable[Move]) -> None:
+def _check_accounts(moves: Iterable[Move]) -> None:
     for move in moves:
         if move.debit.pk == move.credit.pk:
             raise SameAccount()
-        _require_active(move.debit.currency)
         ensure(move.debit.currency_id == move.credit.currency_id, "Both accounts of a transfer hold one currency.")
 
 
@@ -339,6 +401,33 @@ def _open(journal: Journal) -> bool:
     return insert_if_absent(journal, unique=["key"])
 
 
+def _write(journal: Journal, moves: Sequence[Move]) -> bool:
+    """Write the journal and its transfers; False when its key stands already. On PostgreSQL in one statement."""
+    if not is_postgresql():
+        if not _open(journal):
+            return False
+        with connection.cursor() as cursor:
+            rows = f"INSERT INTO {_TRANSFER_COLUMNS} VALUES {marks(6, len(moves))}"
+            cursor.execute(rows, _transfer_values(moves, sql_instant(journal.created_at), [journal.pk]))
+        return True
+    journal.created_at = timezone.now()
+    opened, values = insert_if_absent_sql(journal, unique=["key"])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _WRITE_JOURNAL_AND_TRANSFERS.format(journal=opened, moves=marks(5, len(moves))),
+            [*values, *_transfer_values(moves, journal.created_at, [])],
+        )
+        written = cursor.fetchone()
+    if written:
+        has_been_written(journal, written[0])
+    return written is not None
+
+
+def _transfer_values(moves: Sequence[Move], now: Any, before: list[Any]) -> list[Any]:
+    rows = ([*before, m.debit.pk, m.credit.pk, m.debit.currency_id, m.amount, now] for m in moves)
+    return [value for row in rows for value in row]
+
+
 def _same_journal(journal: Journal) -> Journal:
     first = Journal.objects.get(key=journal.key)
     if first.fingerprint != journal.fingerprint:
@@ -346,10 +435,58 @@ def _same_journal(journal: Journal) -> Journal:
     return first
 
 
-def _settle(journal: Journal, without_floor: dict[int, int]) -> None:
-    """Lock the accounts the journal touches, in ascending id, and move their balances by what it says.
+def _settle(moves: Sequence[Move]) -> None:
+    """Move the balances of the accounts in `moves`; those of accounts with a floor are locked in ascending id."""
+    touched = {account.pk: account for move in moves for account in (move.debit, move.credit)}
+    changes = _net_changes(moves)
+    drawn = {pk: change for pk, change in changes.items() if touched[pk].has_floor and touched[pk].is_apart(change)}
+    waited_for = [pk for pk in changes if touched[pk].has_floor and pk not in drawn]
+    free = [pk for pk in changes if not touched[pk].has_floor]
+    with _balances_fit():
+        balances = _move_balances(changes, waited_for, free) if waited_for or free else {}
+    for short in sorted(pk for pk in waited_for if pk not in balances):
+        _draw(short, changes[short])  # raises, unless the account was split after the caller had read it
+    for pk, change in sorted(drawn.items()):
+        _draw(pk, change)
+    for account in (account for move in moves for account in (move.debit, move.credit)):
+        account.balance = balances.get(account.pk, account.balance)
 
-    `without_floor` are the changes of the accounts that nobody waits for: see `_change_without_floor`.
+
+def _net_changes(moves: Iterable[Move]) -> dict[int, int]:
+    """Account id → minor units, signed. Accounts that give what they get are left out."""
+    changes: dict[int, int] = defaultdict(int)
+    for move in moves:
+        changes[move.debit.pk] -= move.amount
+        changes[move.credit.pk] += move.amount
+    return {pk: change for pk, change in changes.items() if change}
+
+
+def _move_balances(changes: dict[int, int], waited_for: Sequence[int], free: Sequence[int]) -> dict[int, int]:
+    """Account id → its balance now, of those that were changed. Missing are those that do not hold enough.
+
+    Nobody waits for the `free` ones, which have no floor: whoever finds such a row busy leaves his change beside it,
+    and whoever finds it free folds in what others left.
+    """
+    net = [value for pk in (*waited_for, *free) for value in (pk, changes[pk])]
+    rows = marks(2, len(net) // 2)
+    with connection.cursor() as cursor:
+        if not is_postgresql():
+            cursor.execute(_MOVE_SQLITE.format(net=rows), net)
+            return dict(cursor.fetchall())
+        no_account = (0,)  # in place of an empty list, which SQL does not know
+        locks = [tuple(waited_for) or no_account, *[tuple(free) or no_account] * 2]
+        cursor.execute(_MOVE_POSTGRESQL.format(net=rows), [*net, *locks])
+        moved = cursor.fetchall()
+        for pk, _, others_left_something in moved:
+            if others_left_something:
+                cursor.execute(_FOLD_CHANGES, [pk, pk])
+    return {pk: balance for pk, balance, _ in moved}
+
+
+def _settle_rows(journal: Journal, apart: dict[int, int]) -> None:
+    """Like `_settle`, for journals of any size: reads the changes from the journal's transfers.
+
+    `apart` are the changes that nobody waits for: of accounts without a floor, and draws from accounts with slots.
     """
     lock = "FOR NO KEY UPDATE OF account" if is_postgresql() else ""
     with connection.cursor() as cursor:
@@ -362,8 +499,8 @@ def _settle(journal: Journal, without_floor: dict[int, int]) -> None:
             cursor.execute(_MOVE_BALANCES, [journal.pk] * 2)
         ensure(cursor.rowcount == locked, f"{journal.key} moved {cursor.rowcount} balances of {locked}")
     with _balances_fit():
-        for account_id, change in sorted(without_floor.items()):
-            _change_without_floor(account_id, change)
+        for account_id, change in sorted(apart.items()):
+            _change_apart(account_id, change)
 
 
 @contextmanager
@@ -377,41 +514,47 @@ def _balances_fit() -> Iterator[None]:
 
 def _insufficient(account_id: int, change: int) -> InsufficientFunds:
     account = Account.objects.select_related("currency", "user").get(pk=account_id)
-    units, need = account.currency.to_units, -int(change)
+    units, need, held = account.currency.to_units, -int(change), balance(account)
     return InsufficientFunds(
-        f"{account} holds {units(account.balance)} and would need {units(need + (account.min_balance or 0))}.",
+        f"{account} holds {units(held)} and would need {units(need + (account.min_balance or 0))}.",
         account=str(account),
         currency=account.currency.code,
-        balance=units(account.balance),
+        balance=units(held),
         need=units(need),
     )
 
 
-def _changes_without_floor(moves: Iterable[Move]) -> dict[int, int]:
-    changes: dict[int, int] = defaultdict(int)
-    for move in moves:
-        if not move.debit.has_floor:
-            changes[move.debit.pk] -= move.amount
-        if not move.credit.has_floor:
-            changes[move.credit.pk] += move.amount
-    return changes
+# ----------------------------------------------------------------------------------- balances that nobody waits for
 
 
-def _change_without_floor(account_id: int, change: int) -> None:
-    """Change the balance of an account that is part of everything, without making everybody wait for it.
-
-    Whoever finds its row free changes it and folds in what others left; whoever finds it busy leaves his change as a
-    row of its own. Readers add the two up in one statement.
-    """
-    account = Account.objects.filter(pk=account_id)
-    if not is_postgresql():
-        account.update(balance=F("balance") + change)
-        return
-    if account.select_for_update(no_key=True, skip_locked=True).exists():
-        with connection.cursor() as cursor:
-            cursor.execute(_FOLD_CHANGES, [account_id, change, account_id])
+def _change_apart(account_id: int, change: int) -> None:
+    account = Account.objects.get(pk=account_id)
+    if account.has_floor:
+        _draw(account_id, change)
     else:
-        BalanceChange.objects.create(account_id=account_id, amount=change)
+        _move_balances({account_id: change}, [], [account_id])
+
+
+def _draw(account_id: int, change: int) -> None:
+    """Draw -`change` minor units from one slot that is free and holds enough, or else from all of them together.
+
+    Raises `InsufficientFunds` when all together do not hold enough, and for an account without slots.
+    """
+    if not is_postgresql():
+        raise _insufficient(account_id, change)
+    with connection.cursor() as cursor:
+        cursor.execute(_DRAW_FROM_A_SLOT, [change, account_id, -change])
+        if cursor.rowcount == 1:
+            return
+        cursor.execute(_LOCK_ROW, [account_id])
+        row, floor, slots = cursor.fetchone()
+        cursor.execute(_LOCK_SLOTS, [account_id])
+        left = row + sum(amount for (amount,) in cursor.fetchall()) + change
+        if slots == 0 or left < floor:
+            raise _insufficient(account_id, change)
+        each = (left - floor) // slots
+        cursor.execute(_FILL_SLOTS, [each, account_id])
+        cursor.execute(_SET_BALANCE, [left - each * slots, account_id])
 
 
 _NET = """
@@ -422,11 +565,63 @@ _NET = """
     ) sides GROUP BY account_id
 """
 
+_ACCOUNTS = """
+    SELECT account.id, account.user_id, account.code, account.min_balance, account.slots,
+        currency.id, currency.code, currency.decimals, currency.active
+    FROM rewards_account account JOIN rewards_currency currency ON currency.id = account.currency_id
+    WHERE account.{owner}
+"""
+
+_TRANSFER_COLUMNS = """
+    rewards_transfer (journal_id, debit_account_id, credit_account_id, currency_id, amount, created_at)
+"""
+
+_WRITE_JOURNAL_AND_TRANSFERS = f"""
+    WITH journal AS ({{journal}})
+    INSERT INTO {_TRANSFER_COLUMNS} SELECT journal.id, move.* FROM journal, (VALUES {{moves}}) move
+    RETURNING journal_id
+"""
+
+# Those with a floor are waited for, in ascending id; of those without, only the ones that are free are taken.
+_MOVE_POSTGRESQL = """
+    WITH net (account_id, change) AS (VALUES {net}),
+    waited_for AS (
+        SELECT id FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE
+    ),
+    free AS (
+        SELECT id FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    ),
+    moved AS (
+        UPDATE rewards_account account SET balance = account.balance + net.change
+        FROM net JOIN (SELECT id FROM waited_for UNION ALL SELECT id FROM free) ready ON ready.id = net.account_id
+        WHERE account.id = net.account_id
+          AND (account.min_balance IS NULL OR account.balance + net.change >= account.min_balance)
+        RETURNING account.id, account.balance
+    ),
+    left_beside AS (
+        INSERT INTO rewards_balancechange (account_id, amount)
+        SELECT account_id, change FROM net WHERE account_id IN %s AND account_id NOT IN (SELECT id FROM free)
+    )
+    SELECT moved.id, moved.balance, EXISTS (
+        SELECT 1 FROM rewards_balancechange WHERE account_id = moved.id AND slot IS NULL
+    ) FROM moved
+"""
+
+_MOVE_SQLITE = """
+    WITH net (account_id, change) AS (VALUES {net})
+    UPDATE rewards_account SET balance = rewards_account.balance + net.change FROM net
+    WHERE rewards_account.id = net.account_id
+      AND (rewards_account.min_balance IS NULL OR rewards_account.balance + net.change >= rewards_account.min_balance)
+    RETURNING id, balance
+"""
+
+_WAITED_FOR = "account.min_balance IS NOT NULL AND (account.slots = 0 OR net.change > 0)"
+
 _LOCK_ACCOUNTS = f"""
     SELECT count(*), count(CASE WHEN short THEN 1 END) FROM (
         SELECT account.balance + net.change < account.min_balance AS short
         FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
-        WHERE account.min_balance IS NOT NULL ORDER BY account.id {{lock}}
+        WHERE {_WAITED_FOR} ORDER BY account.id {{lock}}
     ) locked
 """
 
@@ -442,37 +637,54 @@ _LOCK_ACCOUNTS_OF = """
 
 _FIRST_SHORT_ACCOUNT = f"""
     SELECT account.id, net.change FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
-    WHERE account.balance + net.change < account.min_balance ORDER BY account.id LIMIT 1
+    WHERE {_WAITED_FOR} AND account.balance + net.change < account.min_balance ORDER BY account.id LIMIT 1
 """
 
 _MOVE_BALANCES = f"""
-    UPDATE rewards_account SET balance = rewards_account.balance + net.change FROM ({_NET}) net
-    WHERE rewards_account.id = net.account_id AND rewards_account.min_balance IS NOT NULL
+    UPDATE rewards_account AS account SET balance = account.balance + net.change FROM ({_NET}) net
+    WHERE account.id = net.account_id AND {_WAITED_FOR}
 """
 
-_CHANGES_WITHOUT_FLOOR = f"""
+_CHANGES_APART = f"""
     SELECT account.id, net.change FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
-    WHERE account.min_balance IS NULL ORDER BY account.id
+    WHERE NOT ({_WAITED_FOR}) ORDER BY account.id
 """
 
 _FOLD_CHANGES = """
     WITH folded AS (DELETE FROM rewards_balancechange WHERE account_id = %s RETURNING amount)
-    UPDATE rewards_account SET balance = balance + %s + (SELECT coalesce(sum(amount), 0) FROM folded) WHERE id = %s
+    UPDATE rewards_account SET balance = balance + (SELECT coalesce(sum(amount), 0) FROM folded) WHERE id = %s
 """
 
+_DRAW_FROM_A_SLOT = """
+    UPDATE rewards_balancechange SET amount = amount + %s WHERE id = (
+        SELECT id FROM rewards_balancechange WHERE account_id = %s AND slot IS NOT NULL AND amount >= %s
+        ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    )
+"""
+
+_LOCK_ROW = "SELECT balance, min_balance, slots FROM rewards_account WHERE id = %s FOR NO KEY UPDATE"
+
+_LOCK_SLOTS = """
+    SELECT amount FROM rewards_balancechange WHERE account_id = %s AND slot IS NOT NULL
+    ORDER BY slot FOR NO KEY UPDATE
+"""
+
+_FILL_SLOTS = "UPDATE rewards_balancechange SET amount = %s WHERE account_id = %s AND slot IS NOT NULL"
+
+_SET_BALANCE = "UPDATE rewards_account SET balance = %s WHERE id = %s"
+
 _CREATE_MISSING_ACCOUNTS = """
-    INSERT INTO rewards_account (currency_id, user_id, code, balance, min_balance, created_at)
-    SELECT %s, reward.user_id, '', 0, 0, %s FROM {rows} reward
+    INSERT INTO rewards_account (currency_id, user_id, code, balance, min_balance, slots, created_at)
+    SELECT %s, reward.user_id, '', 0, 0, 0, %s FROM {rows} reward
     WHERE NOT EXISTS (
         SELECT 1 FROM rewards_account account
         WHERE account.user_id = reward.user_id AND account.currency_id = %s AND account.code = ''
     ) ORDER BY reward.user_id ON CONFLICT DO NOTHING
 """
 
-_PAY_ROWS_OF = """
-    INSERT INTO rewards_transfer (journal_id, debit_account_id, credit_account_id, currency_id, amount, created_at)
-    SELECT %s, %s, account.id, account.currency_id, reward.amount, %s
-    FROM {rows} reward JOIN rewards_account account ON account.user_id = reward.user_id AND account.code = ''
+_PAY_ROWS_OF = f"""
+    INSERT INTO {_TRANSFER_COLUMNS} SELECT %s, %s, account.id, account.currency_id, reward.amount, %s
+    FROM {{rows}} reward JOIN rewards_account account ON account.user_id = reward.user_id AND account.code = ''
     WHERE account.currency_id = %s
 """
 
