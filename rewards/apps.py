@@ -8,11 +8,13 @@ class RewardsConfig(AppConfig):
 
     def ready(self) -> None:
         from rewards.audit import receivers  # noqa: F401 - importing connects them
+        from rewards.claims import checks as claims
         from rewards.common.database import create_missing_guards
-        from rewards.distributions.checks import register_checks
+        from rewards.distributions import checks as distributions
         from rewards.pools.programmes import register_all
 
-        register_checks()
+        distributions.register_checks()
+        claims.register_checks()
         register_all()
         post_migrate.connect(
             lambda using, **kwargs: create_missing_guards(using), sender=self, weak=False, dispatch_uid="guards"

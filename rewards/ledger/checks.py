@@ -124,6 +124,10 @@ def floors_hold() -> tuple[int, list[str]]:
         "OR (min_balance IS NULL AND (user_id IS NOT NULL AND code <> 'debt')) ORDER BY id",
         "account {0} holds {1}, its floor is {2}",
     )
+    wrong += offenders(
+        "SELECT account_id, slot, amount FROM rewards_balancechange WHERE slot IS NOT NULL AND amount < 0 ORDER BY id",
+        "slot {1} of account {0} holds {2}",
+    )
     return count("rewards_account"), wrong
 
 

@@ -78,15 +78,14 @@ def user_account(user: User, currency: Currency, code: str = "") -> Account:
 def accounts(wanted: Collection[tuple[User | str, str]]) -> dict[tuple[User | str, str], Account]:
     """The accounts of (a user, or a system code) in a currency named by its code, created at zero where missing.
 
-    One query where they all stand. Of an account only what a posting needs is read: not its balance. Raises
-    `UnknownCurrency`.
+    One query where they all stand. Raises `UnknownCurrency`.
     """
     users = {owner.pk: owner for owner, _ in wanted if isinstance(owner, User)}
     codes = [owner for owner, _ in wanted if isinstance(owner, str)]
     found: dict[tuple[User | str, str], Account] = {}
-    for user_id, code, account, currency in _read_accounts([*users], codes, {code for _, code in wanted}):
-        account.currency = currency
-        found[(users[user_id] if user_id else code, currency.code)] = account
+    for account in _read_accounts([*users], codes, {code for _, code in wanted}):
+        owner = users[account.user_id] if account.user_id else account.code
+        found[owner, account.currency.code] = account
     for owner, currency_code in set(wanted) - found.keys():
         currency_found = Currency.objects.filter(code=currency_code).first()
         if currency_found is None:
@@ -96,9 +95,7 @@ def accounts(wanted: Collection[tuple[User | str, str]]) -> dict[tuple[User | st
     return found
 
 
-def _read_accounts(
-    user_ids: Sequence[int], codes: Sequence[str], currency_codes: Collection[str]
-) -> Iterator[tuple[int | None, str, Account, Currency]]:
+def _read_accounts(user_ids: Sequence[int], codes: Sequence[str], currency_codes: Collection[str]) -> Iterator[Account]:
     of_users = _ACCOUNTS.format(owner=f"user_id IN {marks(len(user_ids), 1)} AND account.code = ''")
     of_system = _ACCOUNTS.format(owner=f"user_id IS NULL AND account.code IN {marks(len(codes), 1)}")
     in_currencies = f" AND currency.code IN {marks(len(currency_codes), 1)}"
@@ -109,12 +106,14 @@ def _read_accounts(
             parameters += [*ids, *currency_codes]
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(sql), parameters)
-        for pk, user_id, code, floor, slots, currency_id, currency_code, decimals, active in cursor.fetchall():
-            currency = Currency(id=currency_id, code=currency_code, decimals=decimals, active=active)
-            account = Account(
-                id=pk, user_id=user_id, code=code, currency_id=currency_id, min_balance=floor, slots=slots
-            )
-            yield user_id, code, account, currency
+        rows = cursor.fetchall()
+    currencies: dict[int, Currency] = {}
+    for pk, user_id, code, balance, floor, slots, currency_id, currency_code, decimals, active in rows:
+        if currency_id not in currencies:
+            currencies[currency_id] = Currency(id=currency_id, code=currency_code, decimals=decimals, active=active)
+        account = Account(id=pk, user_id=user_id, code=code, balance=balance, min_balance=floor, slots=slots)
+        account.currency = currencies[currency_id]
+        yield account
 
 
 def split(account: Account, slots: int) -> None:
@@ -283,6 +282,13 @@ def reverse(journal: Journal, reason: str, actor: User | None = None) -> Journal
             apart = {account_id: int(change) for account_id, change in cursor.fetchall()}
         _settle_rows(mirror, apart)
     return mirror
+
+
+def lock(locked: Collection[Account]) -> None:
+    """Lock these accounts, in ascending id: for who posts several journals over them in one transaction."""
+    require_transaction()
+    waited_for = [account.pk for account in locked if account.has_floor and not account.slots]
+    list(Account.objects.filter(pk__in=waited_for).order_by("pk").select_for_update(no_key=True).values_list("pk"))
 
 
 def lock_accounts_of(journal_ids: Sequence[int]) -> None:
@@ -566,8 +572,8 @@ _NET = """
 """
 
 _ACCOUNTS = """
-    SELECT account.id, account.user_id, account.code, account.min_balance, account.slots,
-        currency.id, currency.code, currency.decimals, currency.active
+    SELECT account.id, account.user_id, account.code, account.balance, account.min_balance, account.slots, currency.id,
+        currency.code, currency.decimals, currency.active
     FROM rewards_account account JOIN rewards_currency currency ON currency.id = account.currency_id
     WHERE account.{owner}
 """

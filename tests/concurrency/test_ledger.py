@@ -306,3 +306,61 @@ def test_what_is_spent_and_reversed_at_once_is_one_or_the_other(alice, bob, coin
         assert {type(spent), type(reversed_)} == {Journal, InsufficientFunds}
         assert holdings(alice, coins) == 0
     assert broken_promises() == []
+
+
+# --------------------------------------------------------------------------------------------------------------- slots
+
+
+def test_sixteen_who_empty_one_pool_leave_nothing_and_overdraw_nothing(coins, make_user):
+    """Each draws until he is refused: the pool is then empty to the last unit, since nobody is refused before."""
+    people = [make_user(f"user-{number}") for number in range(16)]
+    with transaction.atomic():
+        pool = ledger.system_account("treasury", coins)
+        ledger.post("fund", "fund", [Move(ledger.system_account(ISSUANCE, coins), pool, 1_003)])
+        ledger.split(pool, 8)
+        wallets = {user: ledger.user_account(user, coins) for user in people}
+
+    def draw_until_refused(user) -> int:
+        chance, drawn = random.Random(user.pk), 0
+        while True:
+            wanted = chance.randint(1, 9) if drawn < 40 else 1
+            try:
+                committed(ledger.post, f"draw:{user.pk}:{drawn}", "gift", [Move(pool, wallets[user], wanted)])
+            except InsufficientFunds:
+                if wanted == 1:
+                    return drawn
+                continue
+            finally:
+                drawn += 1
+
+    answers = at_once(*[partial(draw_until_refused, user) for user in people])
+
+    assert all(isinstance(answer, int) for answer in answers), answers
+    assert ledger.balance(pool) == 0
+    assert sum(ledger.balance(wallet) for wallet in wallets.values()) == 1_003
+    assert broken_promises() == []
+
+
+def test_a_draw_passes_over_slots_that_others_hold(coins, alice, bob):
+    with transaction.atomic():
+        pool = ledger.system_account("treasury", coins)
+        ledger.post("fund", "fund", [Move(ledger.system_account(ISSUANCE, coins), pool, 100)])
+        ledger.split(pool, 4)
+        wallets = [ledger.user_account(user, coins) for user in (alice, bob)]
+        ledger.post("first", "gift", [Move(pool, wallets[0], 1)])
+    drawn, may_end = Event(), Event()
+
+    def draw_and_hold() -> None:
+        with transaction.atomic():
+            ledger.post("a", "gift", [Move(pool, wallets[0], 5)])
+            drawn.set()
+            assert may_end.wait(PATIENCE_SECONDS)
+
+    with threads(2) as start:
+        holding = start(draw_and_hold)
+        assert drawn.wait(PATIENCE_SECONDS)
+        other = start(committed, ledger.post, "b", "gift", [Move(pool, wallets[1], 5)])
+        other.result(timeout=PATIENCE_SECONDS)  # while the first still holds its slot
+        may_end.set()
+        holding.result(timeout=PATIENCE_SECONDS)
+    assert ledger.balance(pool) == 89
