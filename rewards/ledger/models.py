@@ -69,7 +69,9 @@ class Account(models.Model):
     balance = models.BigIntegerField(default=0)
     min_balance = models.BigIntegerField(null=True, default=0, help_text="Minor units; empty means no floor")
     slots = models.PositiveSmallIntegerField(
-        default=0, help_text="In how many parts its balance is drawn from at once; 0: in one, by one after the other"
+        default=0,
+        db_default=0,
+        help_text="In how many parts its balance is drawn from at once; 0: in one, by one after the other",
     )
     created_at = models.DateTimeField(default=timezone.now)
 

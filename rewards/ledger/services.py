@@ -680,8 +680,8 @@ _FILL_SLOTS = "UPDATE rewards_balancechange SET amount = %s WHERE account_id = %
 _SET_BALANCE = "UPDATE rewards_account SET balance = %s WHERE id = %s"
 
 _CREATE_MISSING_ACCOUNTS = """
-    INSERT INTO rewards_account (currency_id, user_id, code, balance, min_balance, slots, created_at)
-    SELECT %s, reward.user_id, '', 0, 0, 0, %s FROM {rows} reward
+    INSERT INTO rewards_account (currency_id, user_id, code, balance, min_balance, created_at)
+    SELECT %s, reward.user_id, '', 0, 0, %s FROM {rows} reward
     WHERE NOT EXISTS (
         SELECT 1 FROM rewards_account account
         WHERE account.user_id = reward.user_id AND account.currency_id = %s AND account.code = ''

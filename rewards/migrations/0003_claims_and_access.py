@@ -182,7 +182,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='account',
             name='slots',
-            field=models.PositiveSmallIntegerField(default=0, help_text='In how many parts its balance is drawn from at once; 0: in one, by one after the other'),
+            field=models.PositiveSmallIntegerField(db_default=0, default=0, help_text='In how many parts its balance is drawn from at once; 0: in one, by one after the other'),
         ),
         migrations.AddField(
             model_name='balancechange',
