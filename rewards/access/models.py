@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -34,6 +36,9 @@ class Credential(models.Model):
     def __str__(self) -> str:
         return f"{self.prefix}…"
 
+    def has_expired(self, at: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= at
+
 
 class ApiKey(Credential):
     """A machine's key, with the rights it was given."""
@@ -51,6 +56,9 @@ class ApiKey(Credential):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+    def may(self, right: str) -> bool:
+        return right in self.rights
 
 
 class AccessToken(Credential):
