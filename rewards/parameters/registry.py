@@ -6,11 +6,20 @@ in `docs/parameters.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Check = Callable[[Any], str]  # a sentence that says what is wrong with a value; empty when nothing is
+from rewards.parameters.checks import (
+    Check,
+    decimal_number,
+    list_of,
+    name_out_of,
+    power_of_two,
+    problem_of_boolean,
+    steps_to,
+    table_of,
+    whole_number,
+)
 
 
 @dataclass(frozen=True)
@@ -23,36 +32,6 @@ class Definition:
     check: Check | None = None
 
 
-# --------------------------------------------------------------------------------------------------------- checks
-
-
-def problem_of_boolean(value: Any) -> str:
-    return "" if isinstance(value, bool) else "It must be true or false."
-
-
-def whole_number(minimum: int, maximum: int) -> Check:
-    def problem(value: Any) -> str:
-        if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
-            return ""
-        return f"It must be a whole number from {minimum} to {maximum}."
-
-    return problem
-
-
-def power_of_two(minimum: int, maximum: int) -> Check:
-    in_range = whole_number(minimum, maximum)
-
-    def problem(value: Any) -> str:
-        if in_range(value) or value & (value - 1):
-            return f"It must be a power of two from {minimum} to {maximum}."
-        return ""
-
-    return problem
-
-
-# ---------------------------------------------------------------------------------------------------- definitions
-
-
 def _switch(default: bool, description: str) -> Definition:
     return Definition(default, description, "true or false", problem_of_boolean)
 
@@ -61,7 +40,15 @@ def _whole(default: int, minimum: int, maximum: int, description: str) -> Defini
     return Definition(default, description, f"{minimum} to {maximum}", whole_number(minimum, maximum))
 
 
-PARAMETERS: dict[str, Definition] = {
+def _amount(default: int | str, description: str, *, maximum: int = 10**9) -> Definition:
+    """A number that a recipe calculates with."""
+    allowed = f'0 to {maximum}, such as 2 or "1.1"'
+    return Definition(default, description, allowed, decimal_number(0, maximum))
+
+
+METALS = ("bronze", "silver", "gold", "platinum", "diamond")
+
+_ENGINE: dict[str, Definition] = {
     "payouts_paused": _switch(
         False, "Nothing is paid while this is on: payouts stay where they are and continue when it is lifted."
     ),
@@ -85,3 +72,85 @@ PARAMETERS: dict[str, Definition] = {
         120, 30, 86_400, "A running job without a heartbeat for this long is taken to be dead; another run takes over."
     ),
 }
+
+_PLAYERS: dict[str, Definition] = {
+    "player.progression.base_energy": _whole(100, 0, 10**6, "Maximum energy without energy points."),
+    "player.progression.energy_per_point": _whole(10, 0, 10**6, "Maximum energy that an energy point adds."),
+    "player.progression.base_stamina": _whole(100, 0, 10**6, "Maximum stamina without stamina points."),
+    "player.progression.stamina_per_point": _whole(10, 0, 10**6, "Maximum stamina that a stamina point adds."),
+    "player.progression.base_hp": _whole(500, 0, 10**6, "Maximum HP without HP points."),
+    "player.progression.hp_per_point": _whole(50, 0, 10**6, "Maximum HP that an HP point adds."),
+    "drop_charges.regen_seconds": _whole(3_600, 1, 31_536_000, "A drop charge comes back each time so much passes."),
+    "drop_charges.maximum": _whole(3, 0, 1_000, "Drop charges regenerate up to here, for who has no upgrade."),
+    "drop_charges.hard_cap": _whole(10, 0, 1_000, "No upgrade lifts a player's maximum of drop charges above it."),
+    "drop_system.auric_coin_per_drop": _amount(5, "Auric coins that a drop gives, before the bonus of the class."),
+    "drop_system.class_bonus": Definition(
+        {},
+        "Player class → what the auric coins of a drop are multiplied by; 1 for classes that are not in it.",
+        'an object such as {"alchemist": "1.5"}',
+        table_of(decimal_number(0, 1_000)),
+    ),
+    "combat.rewards.base_lumees": _amount(100, "Lumees for a PvE victory."),
+}
+
+_CLAIMS: dict[str, Definition] = {
+    "claims.ascension_victory.lumees_base": _amount(15, "Lumees for floor 1; × floor ** lumees_exponent."),
+    "claims.ascension_victory.lumees_exponent": _amount("1.1", "How steeply lumees grow with the floor.", maximum=10),
+    "claims.ascension_victory.xp_base": _amount(10, "XP for floor 1; × floor ** xp_exponent."),
+    "claims.ascension_victory.xp_exponent": _amount("1.1", "How steeply XP grows with the floor.", maximum=10),
+    "claims.ascension_victory.token_every_floors": _whole(5, 1, 10**6, "Every so many floors there are tokens."),
+    "claims.ascension_victory.tokens": _whole(1, 0, 10**6, "Tokens then, of the floor's kind."),
+    "claims.ascension_victory.token_kinds": Definition(
+        [[10, "bronze"], [25, "silver"], [50, "gold"], [100, "platinum"], [None, "diamond"]],
+        "Floors up to → the kind of their tokens.",
+        f"rows [up to, kind] with growing numbers, the last may be null; kinds: {', '.join(METALS)}",
+        steps_to(name_out_of(*METALS)),
+    ),
+    "claims.ascension_victory.milestone_tokens": Definition(
+        {"50": {"gold": 3, "platinum": 1}, "100": {"platinum": 3, "diamond": 1}},
+        "Floor → kind → tokens on top of all others.",
+        f'an object such as {{"50": {{"gold": 3}}}}; kinds: {", ".join(METALS)}',
+        table_of(table_of(whole_number(0, 10**6), *METALS)),
+    ),
+    "claims.pvp_victory.winner_lumees": _amount(50, "Lumees for the winner of a PvP fight."),
+    "claims.pvp_victory.winner_xp": _amount(25, "XP for the winner of a PvP fight."),
+    "claims.pvp_victory.loser_lumees": _amount(10, "Lumees for the loser of a PvP fight."),
+    "claims.pvp_victory.loser_xp": _amount(5, "XP for the loser of a PvP fight."),
+    "claims.pve_victory.xp": _amount(50, "XP for a PvE victory."),
+    "claims.matron_victory.lumees_base": _amount(1_000, "Lumees for a matron of sector 1."),
+    "claims.matron_victory.xp_base": _amount(100, "XP for a matron of sector 1."),
+    "claims.matron_victory.sector_growth": _amount(
+        "1.0", "Each further sector adds so many times the reward of sector 1.", maximum=1_000
+    ),
+    "claims.matron_victory.boss_factor": _amount(
+        2, "A boss gives so many times the lumees and XP of another matron.", maximum=1_000
+    ),
+    "claims.matron_victory.drop_charges": _whole(1, 0, 1_000, "Drop charges for a matron."),
+    "claims.matron_victory.fusion_catalysts": _whole(1, 0, 10**6, "Fusion catalysts for a matron."),
+    "claims.daily_quest.lumees": _amount(100, "Lumees for the daily quest."),
+    "claims.daily_quest.xp": _amount(50, "XP for the daily quest."),
+    "claims.token_redemption.cost_per_summon": _whole(1, 1, 10**6, "Tokens that a ticket costs."),
+    "claims.token_redemption.tickets": _whole(1, 1, 10**6, "Tickets that are given for them."),
+    "claims.multi_summon.allowed_counts": Definition(
+        [10],
+        "So many tickets can be had at once.",
+        "a list of whole numbers from 1 to 10000",
+        list_of(whole_number(1, 10_000)),
+    ),
+    "claims.multi_summon.cost_per_summon": _whole(1, 1, 10**6, "Tokens that a ticket costs, before the discount."),
+    "claims.multi_summon.discount": Definition(
+        0,
+        "The part of the price that is left off; the price is rounded down to whole tokens.",
+        '0 to 1, such as "0.1"',
+        decimal_number(0, 1),
+    ),
+    "claims.multi_summon.bonus_tickets": Definition(
+        {},
+        "Number of summons → tickets on top.",
+        'an object such as {"10": 1}',
+        table_of(whole_number(0, 10_000)),
+    ),
+    "claims.drop_execution.charges": _whole(1, 1, 1_000, "Drop charges that a drop takes."),
+}
+
+PARAMETERS: dict[str, Definition] = {**_ENGINE, **_PLAYERS, **_CLAIMS}

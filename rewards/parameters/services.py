@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.db.models.signals import post_delete, post_migrate, post_save
 
 from rewards.common.errors import ReasonMissing
 from rewards.parameters.errors import InvalidParameter, UnknownParameter
-from rewards.parameters.models import Parameter, ParameterVersion, problem_of
+from rewards.parameters.models import Parameter, ParameterVersion, bump_version, problem_of
 from rewards.parameters.registry import PARAMETERS
 from rewards.users.models import User
 
@@ -27,6 +27,7 @@ class _Cache:
     version: int = -1  # no version yet
     polled_at: float = float("-inf")  # monotonic seconds
     values: dict[str, Any] = field(default_factory=dict)
+    derived: dict[Any, Any] = field(default_factory=dict)
 
 
 _cache = _Cache()
@@ -45,6 +46,24 @@ def param(key: str) -> Any:
     if key in PARAMETERS:
         return copy.deepcopy(PARAMETERS[key].default)
     raise UnknownParameter(f"There is no parameter {key!r}.", key=key)
+
+
+def derived_cache() -> dict[Any, Any] | None:
+    """Where a package keeps what it made of parameters, and of rows whose changes it announces.
+
+    A new one, empty, whenever the version has moved. None while this transaction has changed something: what is read
+    now may be taken back, and is kept nowhere. Keys are the package's own, such as ("recipe", slug).
+    """
+    return None if _changed_in_this_transaction() else _fresh_cache().derived
+
+
+def announce_change(**kwargs: Any) -> None:
+    """Something that a `derived_cache` was made of has changed: every process sees it within a second of the commit.
+
+    Call it in the transaction of the change; it fits a model's post_save and post_delete.
+    """
+    bump_version()
+    _forget_at_commit()
 
 
 def set_parameter(key: str, value: Any, *, actor: User | None, reason: str) -> Parameter:
@@ -119,8 +138,10 @@ def _fresh_cache() -> _Cache:
     if now - _cache.polled_at >= POLL_SECONDS:
         version = ParameterVersion.objects.filter(pk=ParameterVersion.THE_ROW).values_list("version", flat=True).first()
         found = -1 if version is None else version
-        values = _cache.values if found == _cache.version and _cache.polled_at >= 0 else _read_values()
-        _cache = _Cache(found, now, values)
+        if found == _cache.version and _cache.polled_at >= 0:
+            _cache = replace(_cache, polled_at=now)
+        else:
+            _cache = _Cache(found, now, _read_values())
     return _cache
 
 

@@ -10,11 +10,11 @@ from django.db import transaction
 
 from rewards.jobs.schedules import create_missing_schedules
 from rewards.ledger.models import Currency
+from rewards.parameters.registry import METALS
 from rewards.parameters.services import create_missing_parameters
 from rewards.pools.services import create_default_pools
 from rewards.users.roles import create_missing_roles
 
-METALS = ("bronze", "silver", "gold", "platinum", "diamond")
 PLAIN_CURRENCIES = (
     "points",
     "coins",
