@@ -61,6 +61,9 @@ _ENGINE: dict[str, Definition] = {
     "distributions.stuck_after_minutes": _whole(
         15, 1, 10_080, "A payout that has not moved on for this long is shown as stuck."
     ),
+    "api.user_requests_per_minute": _whole(
+        600, 1, 1_000_000, "How often a user may call the API. What a machine may stands in its API key."
+    ),
     "health.stale_after_seconds": _whole(
         30, 5, 3_600, "A worker or scheduler not heard of for this long makes /readyz answer 503."
     ),
