@@ -149,7 +149,7 @@ def _claim(
     parts = _parts(claim_type, claimant, entries)
     if by_user:
         _require_price(claim_type, parts)
-    _regenerate_what_is_spent(parts, at)
+    _regenerate(parts, at)
     journal = ledger.post(
         f"claim:{made.pk}",
         "claim",
@@ -307,11 +307,10 @@ def _split_sources(claim_type: ClaimType, parts: Sequence[_Part]) -> None:
             ledger.split(part.counterpart, SLOTS)
 
 
-def _regenerate_what_is_spent(parts: Sequence[_Part], at: datetime) -> None:
-    spent = [part for part in parts if part.direction == Line.Direction.DEBIT and part.currency == REGENERATING]
-    if not spent:
-        return
-    for user in {part.user for part in spent}:
+def _regenerate(parts: Sequence[_Part], at: datetime) -> None:
+    """Post the charges that are due to whoever's charges change, before they do."""
+    users = {part.user for part in parts if part.currency == REGENERATING}
+    for user in sorted(users, key=lambda user: user.pk):
         regenerate(user, at)
 
 

@@ -284,13 +284,6 @@ def reverse(journal: Journal, reason: str, actor: User | None = None) -> Journal
     return mirror
 
 
-def lock(locked: Collection[Account]) -> None:
-    """Lock these accounts, in ascending id: for who posts several journals over them in one transaction."""
-    require_transaction()
-    waited_for = [account.pk for account in locked if account.has_floor and not account.slots]
-    list(Account.objects.filter(pk__in=waited_for).order_by("pk").select_for_update(no_key=True).values_list("pk"))
-
-
 def lock_accounts_of(journal_ids: Sequence[int]) -> None:
     """Lock the accounts that these journals touched, in ascending id: for who reverses several in one transaction.
 
