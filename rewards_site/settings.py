@@ -189,6 +189,35 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_BEAT_SYNC_EVERY = 1
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 
+# ------------------------------------------------------------------------------------------------------------- cache
+
+
+def cache() -> dict:
+    """Where calls of the API are counted: CACHE_URL, else the broker's Redis, else files beside its folder.
+
+    Without any of them each process counts for itself.
+    """
+    if env.str("CACHE_URL", ""):
+        settings = env.cache_url("CACHE_URL")
+    elif _broker in ("redis", "rediss"):
+        settings = env.cache_url_config(CELERY_BROKER_URL)
+    elif _broker == "filesystem":
+        settings = {
+            "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+            "LOCATION": _queue("cache"),
+            "OPTIONS": {"MAX_ENTRIES": 10_000},
+        }
+    else:
+        settings = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    if settings["BACKEND"].endswith("RedisCache"):
+        # Counting a call is not worth waiting for.
+        timeouts = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+        settings["OPTIONS"] = timeouts | settings.get("OPTIONS", {})
+    return {"KEY_PREFIX": "rewards"} | settings
+
+
+CACHES = {"default": cache()}
+
 # --------------------------------------------------------------------------------------------------------- interface
 
 REST_FRAMEWORK = {
@@ -196,6 +225,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "NUM_PROXIES": env.int("NUM_PROXIES", 0),  # how many proxies of ours a request passes
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Rewards",

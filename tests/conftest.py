@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.db import connection, transaction
 
 from rewards.common import database
@@ -41,6 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("postgresql"):
             item.add_marker(only_there)
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted() -> None:
+    """The cache outlives the rows of a test, and the next test's users may get their ids."""
+    cache.clear()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from rewards.access.errors import (
     RevokedCredential,
     UnknownCredential,
 )
-from rewards.access.models import AccessToken, ApiKey, Credential, Right
+from rewards.access.models import AccessToken, ApiKey, Credential, IdempotentAnswer, Right
 from rewards.access.secrets import API_KEY, TOKEN, hash_of, looks_right, new_secret, shown_part
 from rewards.audit.services import record
 from rewards.common.database import insert_if_absent
@@ -33,6 +33,7 @@ from rewards.users.models import User
 TOKEN_DAYS = 30
 LONGEST_LIFE = timedelta(days=3650)
 LAST_USE_EVERY = timedelta(minutes=1)
+ANSWERS_KEPT = timedelta(days=30)
 
 REMEMBERED_SECONDS = 0.5
 MOST_REMEMBERED = 10_000
@@ -98,7 +99,7 @@ def create_token(
 ) -> tuple[AccessToken, str]:
     """A user's token for that many days, and its secret, which is kept nowhere. Raises `InvalidCredential`.
 
-    `by` is who made it for the user; None: the user himself, with his password.
+    `by` is the user himself, or who made it for him; None: whoever may run commands.
     """
     at = at or timezone.now()
     if not 1 <= days <= LONGEST_LIFE.days:
@@ -112,7 +113,7 @@ def create_token(
             created_at=at,
             expires_at=at + timedelta(days=days),
         )
-        record("access_token_created", user=user, actor=by or user, data=_described(token))
+        record("access_token_created", user=user, actor=by, data=_described(token))
     return token, secret
 
 
@@ -250,3 +251,16 @@ def _described(credential: ApiKey | AccessToken) -> dict[str, object]:
         limit = credential.requests_per_minute
         described |= {"name": credential.name, "rights": list(credential.rights), "requests_per_minute": limit}
     return described
+
+
+# ------------------------------------------------------------------------------------------------------------ clean-up
+
+
+def delete_ended_tokens(at: datetime) -> int:
+    """Delete tokens that were revoked or have expired; how many. API keys stay: the audit log speaks of them."""
+    return AccessToken.objects.filter(Q(revoked_at__isnull=False) | Q(expires_at__lte=at)).delete()[0]
+
+
+def delete_old_answers(at: datetime) -> int:
+    """Delete the answers whose idempotency keys have lived their thirty days; how many."""
+    return IdempotentAnswer.objects.filter(created_at__lt=at - ANSWERS_KEPT).delete()[0]

@@ -44,7 +44,9 @@ JOBS: dict[str, Job] = {
     "seal_audit": Job("Seal the audit events that are settled.", Every(60)),
     "mail_alerts": Job("Mail new alerts to ADMINS.", Every(60)),
     # At an open hour the clean-up would run 24 times a day; once a day is the interval, whenever it started.
-    "clean_up": Job("Delete old job runs, expired sessions and processes long gone.", Every(86_400)),
+    "clean_up": Job(
+        "Delete old job runs, processes long gone, and expired sessions, tokens and idempotency keys.", Every(86_400)
+    ),
 }
 
 

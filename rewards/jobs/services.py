@@ -20,6 +20,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
+from rewards.access.services import delete_ended_tokens, delete_old_answers
 from rewards.alerts.services import CRITICAL, raise_alert, resolve_alert
 from rewards.audit.services import storable
 from rewards.common.database import insert_if_absent
@@ -94,7 +95,8 @@ def poke(name: str, *, trigger: str = "schedule") -> bool:
 
 
 def clean_up(at: datetime) -> dict[str, int]:
-    """Delete job runs older than `jobs.keep_days`, expired sessions, and processes gone for a day; how many of each.
+    """Delete job runs older than `jobs.keep_days`, processes gone for a day, and sessions, tokens and idempotency keys
+    that have expired; how many of each.
 
     What was paid, why, and on what grounds is never deleted: ledger, rewards, audit and activity are not touched.
     """
@@ -102,6 +104,8 @@ def clean_up(at: datetime) -> dict[str, int]:
     return {
         "job_runs": old.delete()[0],
         "sessions": Session.objects.filter(expire_date__lt=at).delete()[0],
+        "access_tokens": delete_ended_tokens(at),
+        "idempotent_answers": delete_old_answers(at),
         "processes": delete_gone_processes(),
     }
 

@@ -12,7 +12,10 @@ from rewards.management.base import add_at, instant_of, run_as_job
 
 
 class Command(BaseCommand):
-    help = "Deletes old job runs, expired sessions and processes long gone. Never ledger, rewards, audit or activity."
+    help = (
+        "Deletes old job runs, processes long gone, and expired sessions, tokens and idempotency keys. "
+        "Never ledger, rewards, claims, audit or activity."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_at(parser)

@@ -109,7 +109,7 @@ class TestMaking:
 
     def test_the_audit_log_tells_who_made_what_for_whom(self, alice, bob):
         key, _ = create_api_key("combat", ["read"], by=alice, requests_per_minute=90)
-        create_token(bob)
+        create_token(bob, by=bob)
         create_token(bob, by=alice)
         made, own, for_bob = AuditEvent.objects.order_by("id")
         assert (made.event_type, made.actor) == ("api_key_created", alice)
