@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, QuerySet, Subquery, Sum, prefetch_related_objects
+from django.db.models import F, OuterRef, QuerySet, Subquery, Sum, prefetch_related_objects
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -74,13 +74,11 @@ class AccountAdmin(BigList, ReadOnlyAdmin):
     search_fields = ["code"]
     search_help_text = "Start of a username, or a code such as pool:daily"
     actions_detail = ["show_statement"]
-    fieldsets = [(None, {"fields": ["owner", "code", "currency", "balance_now", "floor", "created_at"]})]
-    readonly_fields = ["owner", "balance_now", "floor"]
+    fieldsets = [(None, {"fields": ["owner", "code", "currency", "balance_now", "floor", "parts", "created_at"]})]
+    readonly_fields = ["owner", "balance_now", "floor", "parts"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
-        changes = BalanceChange.objects.filter(account=OuterRef("pk")).order_by().values("account")
-        not_folded_in = Subquery(changes.annotate(total=Sum("amount")).values("total"))
-        return super().get_queryset(request).annotate(not_folded_in=Coalesce(not_folded_in, 0))
+        return with_whole_balance(super().get_queryset(request))
 
     def cursor_fields(self, request: HttpRequest) -> list[str]:
         return ["pk"]  # the system's own accounts come first
@@ -98,7 +96,11 @@ class AccountAdmin(BigList, ReadOnlyAdmin):
 
     @display(description="Balance")
     def balance_now(self, account: Account) -> str:
-        return amount(account.balance + account.not_folded_in, account.currency)  # type: ignore[attr-defined]
+        return amount(account.whole_balance, account.currency)  # type: ignore[attr-defined]
+
+    @display(description="Kept in")
+    def parts(self, account: Account) -> str:
+        return f"{account.slots + 1} parts, drawn from at once" if account.slots else "one part"
 
     @display(description="Floor")
     def floor(self, account: Account) -> str:
@@ -132,6 +134,13 @@ class AccountAdmin(BigList, ReadOnlyAdmin):
         names = ["debit_account__user", "debit_account__currency", "credit_account__user", "credit_account__currency"]
         prefetch_related_objects([line.transfer for line in lines], *names)
         return lines
+
+
+def with_whole_balance(accounts: QuerySet[Account]) -> QuerySet[Account]:
+    """The accounts with `whole_balance` in minor units: their own row's balance and what belongs to it beside."""
+    changes = BalanceChange.objects.filter(account=OuterRef("pk")).order_by().values("account")
+    beside = Subquery(changes.annotate(total=Sum("amount")).values("total"))
+    return accounts.annotate(whole_balance=F("balance") + Coalesce(beside, 0))
 
 
 def statement_url(account: Account) -> str:

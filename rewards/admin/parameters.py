@@ -10,10 +10,11 @@ from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from rewards.admin.common.confirm import Question, ask_then_do, page_context, sentence_of
 from rewards.admin.common.display import admin_url, badge
+from rewards.admin.common.fields import ReasonField
 from rewards.admin.common.history import HistoryAdmin
 from rewards.common.errors import RewardsError
 from rewards.parameters.models import Parameter
@@ -24,12 +25,7 @@ PAUSE = "payouts_paused"
 
 
 class ParameterForm(forms.ModelForm):
-    reason = forms.CharField(
-        max_length=500,
-        widget=UnfoldAdminTextInputWidget(),
-        help_text="Why it is changed; kept in the history.",
-        error_messages={"required": "Say why: a change to a parameter needs a reason."},
-    )
+    reason = ReasonField(required_sentence="Say why: a change to a parameter needs a reason.")
 
     class Meta:
         model = Parameter

@@ -29,9 +29,9 @@ from rewards.admin.common.display import (
     grouped,
     json_block,
     link_to,
-    pretty_json,
     units,
 )
+from rewards.admin.common.fields import PrettyJsonField
 from rewards.admin.common.history import HistoryAdmin
 from rewards.admin.common.lists import BigList, users_found, value_filter
 from rewards.admin.common.readonly import ReadOnlyAdmin
@@ -56,14 +56,8 @@ PERIODS_FORESEEN = 20
 # --------------------------------------------------------------------------------------------------------------- pools
 
 
-class PrettyJsonField(forms.JSONField):
-    def prepare_value(self, value: Any) -> str:
-        return value if isinstance(value, str) else pretty_json(value)
-
-
 class PoolForm(forms.ModelForm):
     rule = PrettyJsonField(
-        widget=UnfoldAdminTextareaWidget({"rows": 24, "class": "rewards-code-input", "spellcheck": "false"}),
         help_text="How a period is shared out, in the rule language of docs/rules.md. Checked when saved.",
     )
     tie_policy = forms.ChoiceField(

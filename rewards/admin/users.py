@@ -20,7 +20,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from rewards.admin.common.display import admin_url, amount, link_to
 from rewards.admin.common.lists import BigList
 from rewards.admin.common.tables import Table
-from rewards.admin.ledger import statement_url
+from rewards.admin.ledger import statement_url, with_whole_balance
 from rewards.distributions.models import Reward
 from rewards.ledger.models import Account
 from rewards.users.models import User
@@ -120,14 +120,14 @@ def money_of(request: HttpRequest, user: User) -> dict[str, Any]:
 
 
 def balances_of(user: User) -> Table:
-    accounts = Account.objects.filter(user=user).select_related("currency").order_by("currency__code", "code")
+    own = Account.objects.filter(user=user).select_related("currency").order_by("currency__code", "code")
     rows = [
         (
             link_to(account, account.code or "own account"),
-            amount(account.balance, account.currency),
+            amount(account.whole_balance, account.currency),  # type: ignore[attr-defined]
             statement_link(account),
         )
-        for account in accounts[:ACCOUNTS_SHOWN]
+        for account in with_whole_balance(own)[:ACCOUNTS_SHOWN]
     ]
     return Table(["Account", "Balance", "Statement"], rows, frozenset({"Balance"}), "No account yet: nothing was paid.")
 

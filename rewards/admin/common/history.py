@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,17 @@ class Change:
 
 
 class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):
-    """A model whose every change is kept and shown. Old versions are looked at, never written back."""
+    """A model whose every change is kept and shown. Old versions are looked at, never written back.
+
+    `parts` names the models whose rows belong to one of this model, with the field that says to which: what was
+    changed of them stands in the same history, in order of time.
+    """
 
     object_history_list_template = "admin/history_list.html"
     show_facets = admin.ShowFacets.NEVER
     list_filter_submit = True
     warn_unsaved_form = True
+    parts: Sequence[tuple[Any, str]] = ()
 
     def history_form_view(
         self, request: HttpRequest, object_id: str, version_id: str, extra_context: Any = None
@@ -43,18 +48,52 @@ class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):
             raise PermissionDenied
         return super().history_form_view(request, object_id, version_id, extra_context)
 
+    def get_history_queryset(self, request: HttpRequest, history_manager: Any, pk_name: str, object_id: Any) -> Any:
+        """The object's records, newest first; a list where those of its parts are among them."""
+        own = super().get_history_queryset(request, history_manager, pk_name, object_id)
+        if not self.parts or not self.model._default_manager.filter(pk=object_id).exists():
+            return own  # of what was deleted the library looks for the newest record, in a query set
+        records = [*own, *self._records_of_parts(request, object_id)]
+        return sorted(records, key=lambda record: (record.history_date, isinstance(record, own.model)), reverse=True)
+
+    def _records_of_parts(self, request: HttpRequest, object_id: Any) -> Iterator[Any]:
+        for model, owner in self.parts:
+            history = model.history.model._meta
+            if request.user.has_perm(f"{history.app_label}.view_{history.model_name}"):  # type: ignore[union-attr]
+                yield from model.history.filter(**{f"{owner}_id": object_id}).select_related("history_user")
+
     def set_history_delta_changes(
         self, request: HttpRequest, historical_records: Any, foreign_keys_are_objs: bool = True
     ) -> None:
-        newer = None
+        """Give each record of the page its `part` (empty for the object itself), its `changes`, and `is_oldest`."""
+        newer: dict[tuple[Any, Any], Any] = {}
         for record in historical_records:
-            if newer is not None:
-                delta = newer.diff_against(record, foreign_keys_are_objs=foreign_keys_are_objs)
-                newer.changes = [self._change_of(change) for change in delta.changes]
-            newer = record
+            self._compare(newer, record)
+            model = record.instance_type
+            record.part = "" if model is self.model else f"{model._meta.verbose_name} “{record.instance}”"
+            record.is_oldest = True
+            newer[identity(record)] = record
+        for record in self._records_after(historical_records):
+            self._compare(newer, record)
+            newer.pop(identity(record), None)
 
-    def _change_of(self, change: Any) -> Change:
-        field = self.model._meta.get_field(change.field)
+    def _records_after(self, page: Any) -> Any:
+        """What the last versions on a page are compared with."""
+        everything, end = page.paginator.object_list, page.end_index()
+        return everything[end:] if isinstance(everything, list) else everything[end : end + 1]
+
+    def _compare(self, newer: dict[tuple[Any, Any], Any], older: Any) -> None:
+        record = newer.get(identity(older))
+        if record is not None:
+            model = record.instance_type
+            record.is_oldest = False
+            record.changes = [
+                self._change_of(model, change)
+                for change in record.diff_against(older, foreign_keys_are_objs=True).changes
+            ]
+
+    def _change_of(self, model: Any, change: Any) -> Change:
+        field = model._meta.get_field(change.field)
         name = str(field.verbose_name).capitalize()
         if isinstance(field, models.JSONField):
             old, new = pretty_json(change.old), pretty_json(change.new)
@@ -68,6 +107,11 @@ class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):
     def history_value(self, name: str, value: Any) -> str:
         """How a value of a field stands in the history."""
         return "empty" if value in (None, "") else str(value)
+
+
+def identity(record: Any) -> tuple[Any, Any]:
+    """Of which object a record is a version."""
+    return record.instance_type, getattr(record, record.instance_type._meta.pk.attname)
 
 
 def difference(old: str, new: str) -> Iterator[tuple[str, str]]:
