@@ -14,7 +14,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from rewards.access.errors import CredentialRefused
+from rewards.access.models import Right
+from rewards.access.services import find_api_key
 from rewards.alerts.models import Alert
+from rewards.api.authentication import API_KEY_HEADER, CHALLENGE
 from rewards.audit.queries import seal_lag
 from rewards.distributions.models import Distribution
 from rewards.jobs.models import JobRun
@@ -32,16 +36,32 @@ ONE_DAY = timedelta(days=1)
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The text format. 401 without a session, 403 without the rights of staff."""
-    if not request.user.is_authenticated:
-        return HttpResponse(
-            "Sign in first.\n", status=401, content_type="text/plain", headers={"WWW-Authenticate": "Session"}
-        )
-    if not request.user.is_staff:
-        return HttpResponse("Only staff may read this.\n", status=403, content_type="text/plain")
+    """The text format, for API keys with the right `read` and for staff: 401 or 403 for everyone else."""
+    try:
+        refusal = _refusal_of_key(request) if API_KEY_HEADER in request.headers else _refusal_of_session(request)
+    except CredentialRefused as error:
+        refusal = _refuse(401, error.message)
+    if refusal is not None:
+        return refusal
     registry = CollectorRegistry()
     registry.register(Rewards())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _refusal_of_key(request: HttpRequest) -> HttpResponse | None:
+    key = find_api_key(request.headers[API_KEY_HEADER], timezone.now())
+    return None if key.may(Right.READ) else _refuse(403, f"This needs an API key with the right {Right.READ.value}.")
+
+
+def _refusal_of_session(request: HttpRequest) -> HttpResponse | None:
+    if not request.user.is_authenticated:
+        return _refuse(401, "Sign in first, or send an API key.")
+    return None if request.user.is_staff else _refuse(403, "Only staff may read this.")
+
+
+def _refuse(status: int, sentence: str) -> HttpResponse:
+    challenge = {"WWW-Authenticate": CHALLENGE} if status == 401 else {}
+    return HttpResponse(f"{sentence}\n", status=status, content_type="text/plain", headers=challenge)
 
 
 class Rewards(Collector):

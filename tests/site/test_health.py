@@ -12,6 +12,8 @@ from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from rewards.access import services
+from rewards.access.services import create_api_key, revoke
 from rewards.alerts.services import raise_alert
 from rewards.audit.services import record
 from rewards.distributions.models import Distribution
@@ -132,6 +134,27 @@ def test_metrics_are_for_staff(client: Client, alice: User) -> None:
     alice.is_staff = True
     alice.save()
     assert client.get("/metrics").status_code == client.get("/metrics/").status_code == 200
+
+
+def test_metrics_are_for_api_keys_that_may_read(client: Client, db: None) -> None:
+    _, reading = create_api_key("prometheus", ["read"], by=None)
+    key, writing = create_api_key("game", ["claims:write"], by=None)
+    assert client.get("/metrics", headers={"x-api-key": reading}).status_code == 200
+    refused = client.get("/metrics", headers={"x-api-key": writing})
+    assert (refused.status_code, refused.content) == (403, b"This needs an API key with the right read.\n")
+    revoke(key, at=timezone.now(), by=None)
+    services._remembered.clear()
+    for secret in (writing, "rwk_" + "a" * 43, "", "é", "x" * 10_000):
+        refused = client.get("/metrics", headers={"x-api-key": secret})
+        assert refused.status_code == 401
+        assert "x-api-key" in refused["WWW-Authenticate"]
+
+
+def test_a_bad_key_is_refused_whoever_is_signed_in(client: Client, alice: User) -> None:
+    alice.is_staff = True
+    alice.save()
+    client.force_login(alice)
+    assert client.get("/metrics", headers={"x-api-key": "rwk_unknown"}).status_code == 401
 
 
 @pytest.fixture
