@@ -29,6 +29,7 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
         [
             ("Activity", "how_to_vote", "rewards.activityevent"),
             ("Accruals", "water_drop", "rewards.accrual"),
+            ("Claims", "task_alt", "rewards.claim"),
         ],
     ),
     (
@@ -47,6 +48,7 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("Pools", "pie_chart", "rewards.pool"),
             ("CC rates", "currency_exchange", "rewards.ccrate"),
             ("Vote weights", "balance", "rewards.voteweight"),
+            ("Claim types", "receipt", "rewards.claimtype"),
             ("Parameters", "tune", "rewards.parameter"),
         ],
     ),
@@ -66,6 +68,8 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
         "System",
         [
             ("Alerts", "notifications", "rewards.alert"),
+            ("API keys", "key", "rewards.apikey"),
+            ("Access tokens", "badge", "rewards.accesstoken"),
             ("Audit events", "history", "rewards.auditevent"),
             ("Audit seals", "verified", "rewards.auditseal"),
         ],

@@ -32,6 +32,7 @@ from rewards.users.models import User
 
 TOKEN_DAYS = 30
 LONGEST_LIFE = timedelta(days=3650)
+MOST_REQUESTS_PER_MINUTE = 1_000_000
 LAST_USE_EVERY = timedelta(minutes=1)
 ANSWERS_KEPT = timedelta(days=30)
 
@@ -233,8 +234,10 @@ def _checked_rights(rights: Sequence[str]) -> list[str]:
 
 
 def _checked_limit(requests_per_minute: int | None) -> int | None:
-    if requests_per_minute is not None and not 1 <= requests_per_minute <= 1_000_000:
-        raise InvalidCredential("The requests per minute are 1 to 1000000, or none for as many as it likes.")
+    if requests_per_minute is not None and not 1 <= requests_per_minute <= MOST_REQUESTS_PER_MINUTE:
+        raise InvalidCredential(
+            f"A key has 1 to {MOST_REQUESTS_PER_MINUTE} requests per minute, or none said: as many as it likes."
+        )
     return requests_per_minute
 
 
