@@ -9,6 +9,7 @@ class RewardsConfig(AppConfig):
     def ready(self) -> None:
         from rewards.audit import receivers  # noqa: F401 - importing connects them
         from rewards.claims import checks as claims
+        from rewards.claims import receivers as announcing  # noqa: F401 - so does this
         from rewards.common.database import create_missing_guards
         from rewards.distributions import checks as distributions
         from rewards.pools.programmes import register_all

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
+from rewards.claims.setup import create_default_claim_types
 from rewards.jobs.schedules import create_missing_schedules
 from rewards.ledger.models import Currency
 from rewards.parameters.registry import METALS
@@ -40,6 +41,7 @@ class Command(BaseCommand):
             created: dict[str, Sequence[object]] = {
                 "currencies": create_missing_currencies(),
                 "parameters": create_missing_parameters(),
+                "claim types": create_default_claim_types(),
                 "pools": create_default_pools(Currency.objects.get(code="points")),
                 "schedules": create_missing_schedules(),
                 "roles": create_missing_roles(),
