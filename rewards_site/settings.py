@@ -220,18 +220,25 @@ CACHES = {"default": cache()}
 
 # --------------------------------------------------------------------------------------------------------- interface
 
+# ApiView (rewards/api/views.py) says the rest; these hold for views that are none, such as the schema.
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "rewards.api.problems.handle",
+    "DEFAULT_SCHEMA_CLASS": "rewards.api.schema.Schema",
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rewards.api.parsers.StrictJSONParser"],
+    "FORMAT_SUFFIX_KWARG": None,
     "NUM_PROXIES": env.int("NUM_PROXIES", 0),  # how many proxies of ours a request passes
 }
+# Ten thousand events of activity in one request; each view sets its own limit below.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 12_000_000
 SPECTACULAR_SETTINGS = {
     "TITLE": "Rewards",
     "DESCRIPTION": "A rewards engine: activity in, exact payouts out.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "PREPROCESSING_HOOKS": ["rewards.api.schema.each_path_once"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

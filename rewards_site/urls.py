@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path, re_path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from rewards.api.urls import endpoint
+from rewards_site.errors import nothing_here, problem_list, problem_page
 from rewards_site.health import healthz, readyz
 from rewards_site.metrics import metrics
+from rewards_site.profile import Profile, Statement
+
+handler400 = "rewards_site.errors.bad_request"
+handler403 = "rewards_site.errors.permission_denied"
+handler404 = "rewards_site.errors.not_found"
+handler500 = "rewards_site.errors.server_error"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
@@ -16,6 +24,16 @@ urlpatterns = [
     re_path(r"^healthz/?$", healthz, name="healthz"),
     re_path(r"^readyz/?$", readyz, name="readyz"),
     re_path(r"^metrics/?$", metrics, name="metrics"),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("problems", problem_list, name="problems"),
+    path("problems/", problem_list),
+    path("problems/<slug:code>", problem_page, name="problem"),
+    path("problems/<slug:code>/", problem_page),
+    *endpoint("profile", Profile, "profile"),
+    *endpoint("profile/statement", Statement, "statement"),
+    path("", include("rewards.api.urls")),
+    *endpoint("profile", Profile, "profile"),
+    *endpoint("profile/statement", Statement, "statement"),
+    *endpoint("api/schema", SpectacularAPIView, "schema"),
+    *endpoint("api/docs", SpectacularSwaggerView, "docs", url_name="schema"),
+    re_path(r"^(?:api|profile)(?:/.*)?\Z", nothing_here),
 ]
