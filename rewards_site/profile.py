@@ -11,18 +11,27 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from django.core.signing import BadSignature, Signer
+from django.core.validators import RegexValidator
 from django.db import transaction
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
 from rewards.activity.models import Counter
+from rewards.api.permissions import USER
+from rewards.api.serializers import PageQuery, StrictSerializer, TextField
+from rewards.api.views import ApiView
 from rewards.audit.services import record
 from rewards.claims.charges import regenerate
 from rewards.common.amounts import canonical_decimal
-from rewards.common.errors import RewardsError
 from rewards.ledger.errors import UnknownCurrency
 from rewards.ledger.models import Account, Currency, Transfer
 from rewards.ledger.queries import earned
 from rewards.ledger.services import StatementLine, statement
-from rewards.users.models import User
+from rewards.users.models import User, valid_time_zone
 
 POINTS = "points"
 VOTES, DECIDED, WINS, ARGUMENTS = METRICS = ("votes", "cases_decided", "cases_won", "arguments")
@@ -30,12 +39,147 @@ ACCURACY_STEP = Decimal("0.0001")
 
 cursors = Signer(salt="rewards.statement")
 
+without_control_characters = RegexValidator(r"\A[^\x00-\x1f\x7f]*\Z", "This is one line of printable characters.")
+visible_ascii = RegexValidator(r"\A[\x21-\x7e]*\Z", "A wallet address is visible ASCII characters without spaces.")
 
-class InvalidCursor(RewardsError):
-    """The cursor belongs to no page of this statement: take it from `next`, or leave it out."""
 
-    code = "invalid_cursor"
-    http_status = 400
+class StatisticsSerializer(serializers.Serializer[Any]):
+    votes = serializers.IntegerField()
+    wins = serializers.IntegerField()
+    arguments = serializers.IntegerField()
+    accuracy = serializers.CharField(help_text="Wins per decided vote, 0 to 1, as decimal text")
+
+
+class ProfileSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField(help_text="The product's id for the user")
+    username = serializers.CharField()
+    name = serializers.CharField()
+    balances = serializers.DictField(child=serializers.CharField(), help_text="Decimal text by code of the currency")
+    total_points = serializers.CharField(help_text="Points ever earned, spent or not")
+    statistics = StatisticsSerializer()
+    badges = serializers.ListField(child=serializers.DictField())
+    ranks = serializers.DictField()
+    wallet_address = serializers.CharField()
+    time_zone = serializers.CharField()
+
+
+class ProfileChanges(StrictSerializer):
+    name = TextField(required=False, allow_blank=True, max_length=150, validators=[without_control_characters])
+    wallet_address = TextField(required=False, allow_blank=True, max_length=128, validators=[visible_ascii])
+    time_zone = TextField(
+        required=False, allow_blank=True, max_length=64, validators=[valid_time_zone], help_text="e.g. Europe/Berlin"
+    )
+
+
+class StatementQuery(PageQuery):
+    currency = TextField(max_length=40, help_text="Its code")
+
+
+class StatementLineSerializer(serializers.Serializer[Any]):
+    transfer_id = serializers.IntegerField()
+    journal_id = serializers.IntegerField(help_text="Transfers that happened together share it")
+    kind = serializers.CharField()
+    reason = serializers.CharField()
+    counterparty = serializers.CharField(help_text="A username, or the code of a system account such as issuance")
+    change = serializers.CharField(help_text="Decimal text, signed")
+    balance = serializers.CharField(help_text="What the transfer left")
+    created_at = serializers.DateTimeField()
+
+
+class StatementSerializer(serializers.Serializer[Any]):
+    results = StatementLineSerializer(many=True)
+    next = serializers.URLField(allow_null=True, help_text="The page of older lines")
+    previous = serializers.URLField(
+        allow_null=True, help_text="Always null: a statement is read from the newest line on"
+    )
+
+
+PROFILE_EXAMPLE = OpenApiExample(
+    "A player",
+    response_only=True,
+    value={
+        "id": "alice",
+        "username": "alice",
+        "name": "Alice",
+        "balances": {"coins": "125.50", "points": "40"},
+        "total_points": "90",
+        "statistics": {"votes": 9, "wins": 4, "arguments": 2, "accuracy": "0.6667"},
+        "badges": [],
+        "ranks": {},
+        "wallet_address": "0x52908400098527886E0F7030069857D2E4169EE7",
+        "time_zone": "Europe/Berlin",
+    },
+)
+
+
+class Profile(ApiView):
+    access = {"GET": [USER], "PATCH": [USER]}
+
+    @extend_schema(
+        operation_id="profile",
+        summary="The user's own profile",
+        responses=ProfileSerializer,
+        examples=[PROFILE_EXAMPLE],
+    )
+    def get(self, request: Request) -> Response:
+        return Response(profile_of(request.user, timezone.now()))
+
+    @extend_schema(
+        operation_id="change_profile",
+        summary="Change name, wallet address or time zone",
+        description="Fields that are left out stay as they are; an empty text takes a value away.",
+        request=ProfileChanges,
+        responses=ProfileSerializer,
+        examples=[
+            OpenApiExample(
+                "A wallet", request_only=True, value={"wallet_address": "0x52908400098527886E0F7030069857D2E4169EE7"}
+            ),
+            PROFILE_EXAMPLE,
+        ],
+    )
+    def patch(self, request: Request) -> Response:
+        user = change_profile(request.user, self.body(ProfileChanges))
+        return Response(profile_of(user, timezone.now()))
+
+
+class Statement(ApiView):
+    access = {"GET": [USER]}
+
+    @extend_schema(
+        operation_id="statement",
+        summary="The user's own ledger lines in a currency, newest first",
+        parameters=[StatementQuery],
+        responses=StatementSerializer,
+        examples=[
+            OpenApiExample(
+                "The newest line",
+                response_only=True,
+                value={
+                    "results": [
+                        {
+                            "transfer_id": 815,
+                            "journal_id": 512,
+                            "kind": "transfer",
+                            "reason": "Thank you",
+                            "counterparty": "bob",
+                            "change": "-25.50",
+                            "balance": "100.00",
+                            "created_at": "2026-11-21T07:30:00Z",
+                        }
+                    ],
+                    "next": "https://rewards.example.org/profile/statement?currency=coins&limit=1&cursor=WzcsIjgx…",
+                    "previous": None,
+                },
+            )
+        ],
+    )
+    def get(self, request: Request) -> Response:
+        asked = self.query(StatementQuery)
+        lines, cursor = statement_page(request.user, asked["currency"], asked["limit"], asked.get("cursor"))
+        url = request.build_absolute_uri()
+        return Response(
+            {"results": lines, "next": cursor and replace_query_param(url, "cursor", cursor), "previous": None}
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------- profile
@@ -107,11 +251,12 @@ def change_profile(user: User, changes: Mapping[str, str]) -> User:
 def statement_page(user: User, currency_code: str, limit: int, cursor: str | None) -> tuple[list[dict], str | None]:
     """Up to `limit` lines of the user's account, newest first, and the cursor of the older ones (None: there are none).
 
-    Raises `UnknownCurrency`, `InvalidCursor`.
+    Raises `UnknownCurrency`, `ValidationError` for a cursor of another statement or of nobody's.
     """
     currency = Currency.objects.filter(code=currency_code).first()
     if currency is None:
-        raise UnknownCurrency(f"There is no currency {currency_code!r}.", currency=currency_code)
+        sentence = f"There is no currency {currency_code!r}."
+        raise UnknownCurrency(sentence, errors={"currency": sentence})
     account = Account.objects.filter(user=user, currency=currency, code="").first()
     before = None if cursor is None else _opened(cursor, account)
     if account is None:
@@ -153,8 +298,8 @@ def _sealed(account: Account, last: StatementLine) -> str:
 def _opened(cursor: str, account: Account | None) -> str:
     try:
         account_id, before = cursors.unsign_object(cursor)
-    except BadSignature as error:
-        raise InvalidCursor from error
+    except BadSignature:
+        account_id = before = None
     if account is None or account_id != account.pk:
-        raise InvalidCursor
+        raise serializers.ValidationError({"cursor": ["This is no cursor of this statement: take it from `next`."]})
     return before
