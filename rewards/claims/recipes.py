@@ -141,12 +141,9 @@ def recipe_of(slug: str) -> Recipe:
     the transaction that made it. Raises `UnknownClaimType`, and `InvalidRecipe` for one that was never checked.
     """
     cache = derived_cache()
-    recipe = None if cache is None else cache.get(("recipe", slug))
-    if recipe is None:
-        recipe = _read_recipe(slug)
-        if cache is not None:
-            cache["recipe", slug] = recipe
-    return recipe
+    if ("recipe", slug) not in cache:
+        cache["recipe", slug] = _read_recipe(slug)
+    return cache["recipe", slug]
 
 
 def _read_recipe(slug: str) -> Recipe:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import dataclass, field, replace
+from itertools import count
+from threading import local
 from time import monotonic
 from typing import Any
 
@@ -22,15 +24,16 @@ POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class _Cache:
-    """What this process last read. Replaced as a whole, so that threads never see half of it."""
+    """What was last read. Replaced as a whole, so that threads never see half of it."""
 
-    version: int = -1  # no version yet
+    version: Any = -1  # no version yet
     polled_at: float = float("-inf")  # monotonic seconds
     values: dict[str, Any] = field(default_factory=dict)
     derived: dict[Any, Any] = field(default_factory=dict)
 
 
-_cache = _Cache()
+_cache = _Cache()  # of this process: what is committed
+_own = local()  # `.cache`: what the transaction sees that this thread has open and has changed something in
 
 
 def param(key: str) -> Any:
@@ -40,7 +43,7 @@ def param(key: str) -> Any:
     second. Whoever changed a parameter in the transaction that is open sees that change at once, and nobody else does
     before it is committed. Raises `UnknownParameter`.
     """
-    values = _read_values() if _changed_in_this_transaction() else _fresh_cache().values
+    values = _current_cache().values
     if key in values:
         return copy.deepcopy(values[key])
     if key in PARAMETERS:
@@ -48,13 +51,13 @@ def param(key: str) -> Any:
     raise UnknownParameter(f"There is no parameter {key!r}.", key=key)
 
 
-def derived_cache() -> dict[Any, Any] | None:
+def derived_cache() -> dict[Any, Any]:
     """Where a package keeps what it made of parameters, and of rows whose changes it announces.
 
-    A new one, empty, whenever the version has moved. None while this transaction has changed something: what is read
-    now may be taken back, and is kept nowhere. Keys are the package's own, such as ("recipe", slug).
+    A new one, empty, whenever something has changed, and for a transaction that has changed something one of its own.
+    Keys are the package's own, such as ("recipe", slug).
     """
-    return None if _changed_in_this_transaction() else _fresh_cache().derived
+    return _current_cache().derived
 
 
 def announce_change(**kwargs: Any) -> None:
@@ -149,13 +152,30 @@ def _read_values() -> dict[str, Any]:
     return dict(Parameter.objects.values_list("key", "value"))
 
 
-def _changed_in_this_transaction() -> bool:
-    """A change leaves `forget` behind to be called at commit. A rollback, also of a savepoint, takes it away again."""
-    return any(function is forget for _, function, *_ in connection.run_on_commit)
+def _current_cache() -> _Cache:
+    changes = tuple(function.number for _, function, *_ in connection.run_on_commit if isinstance(function, _Forget))
+    if not changes:
+        return _fresh_cache()
+    own = getattr(_own, "cache", None)
+    if own is None or own.version != changes or monotonic() - own.polled_at >= POLL_SECONDS:
+        own = _own.cache = _Cache(changes, monotonic(), _read_values())
+    return own
+
+
+class _Forget:
+    """What a change leaves behind to be called at commit. A rollback, also of a savepoint, takes it away again."""
+
+    numbers = count()
+
+    def __init__(self) -> None:
+        self.number = next(self.numbers)
+
+    def __call__(self) -> None:
+        forget()
 
 
 def _forget_at_commit(**kwargs: Any) -> None:
-    transaction.on_commit(forget)
+    transaction.on_commit(_Forget())
 
 
 post_save.connect(_forget_at_commit, sender=Parameter, dispatch_uid="parameters_changed")

@@ -96,7 +96,7 @@ class TestOnce:
     def test_the_first_result_is_told_whatever_has_changed_since(self, alice, coins, points, shop):
         ledger.credit(alice, coins, 200, "pocket money", "")
         first = claim(alice, "shop", "purchase-1", {}, by_user=True)
-        shop.lines.all().delete()
+        shop.lines.filter(direction="credit").delete()
         shop.ends_at = NOON - timedelta(days=1)
         shop.active = False
         shop.save()
@@ -169,7 +169,7 @@ class TestWhoMayClaimWhat:
 
     def test_a_price_that_comes_to_nothing_is_none(self, alice, points):
         """However the recipe was saved, a user's client gets nothing for nothing."""
-        free = recipe("free", ("credit", "1", "points"), callers="user")
+        free = recipe("free", ("credit", "1", "points"), ("debit", "1 - 1", "points"), callers="user")
         with pytest.raises(CreditWithoutDebit):
             claim(alice, "free", "a", {}, by_user=True)
         assert holdings(alice, points) == 0
