@@ -10,7 +10,6 @@ from django.views import View
 from rewards.api.activity import Activity
 from rewards.api.claims import Claims
 from rewards.api.tokens import Tokens
-from rewards.api.claims import Claims
 from rewards.api.transfers import Transfers
 
 
@@ -22,7 +21,6 @@ def endpoint(route: str, view: type[View], name: str = "", **options: Any) -> li
 
 urlpatterns = [
     *endpoint("api/activity", Activity, "activity"),
-    *endpoint("api/claims/<str:claim_type>", Claims, "claims"),
     *endpoint("api/claims/<str:claim_type>", Claims, "claims"),
     *endpoint("api/tokens", Tokens, "tokens"),
     *endpoint("api/transfers", Transfers, "transfers"),
