@@ -34,6 +34,18 @@ class InactiveUser(CredentialRefused):
     code = "inactive_user"
 
 
+class TwoCredentials(CredentialRefused):
+    """Send an API key (x-api-key) or a token (Authorization), not both."""
+
+    code = "two_credentials"
+
+
+class WrongPassword(CredentialRefused):
+    """Username and password do not belong together, or the user is not active."""
+
+    code = "wrong_password"
+
+
 class InvalidCredential(RewardsError):
     """A key or token cannot be made like this. Check its name, rights, limit and expiry."""
 

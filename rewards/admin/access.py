@@ -25,6 +25,7 @@ from rewards.admin.common.lists import BigList, users_found
 from rewards.admin.common.readonly import ReadOnlyAdmin
 from rewards.common.errors import RewardsError
 
+ONE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False, "show_history": False}
 MEANINGS = {
     Right.ACTIVITY_WRITE: "report activity",
     Right.CLAIMS_WRITE: "claim for users",
@@ -127,28 +128,38 @@ class ApiKeyAdmin(CredentialAdmin):
     search_fields = ["name__startswith", "prefix__startswith"]
     search_help_text = "Start of a name, or of a key"
     ordering = ["name"]
-    readonly_fields = ["prefix_shown", "state", "created_at", "created_by", "last_used", "revoked_at"]
+    readonly_fields = [
+        "prefix_shown", "state", "rights_shown", "limit_shown",
+        "created_at", "created_by", "last_used", "expires", "revoked_at",
+    ]  # fmt: skip
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        chosen = (None, {"fields": ["name", "rights", "requests_per_minute", "expires_at"]})
         if obj is None:
-            return [chosen]
-        if not self.has_change_permission(request, obj):
-            chosen = (None, {"fields": ["name", "rights_shown", "limit_shown", "expires"]})
-        history = ["prefix_shown", "state", "created_at", "created_by", "last_used", "revoked_at"]
-        return [chosen, ("What became of it", {"fields": history})]
+            return [(None, {"fields": ["name", "rights", "requests_per_minute", "expires_at"]})]
+        may_change = self.has_change_permission(request, obj)
+        chosen = ["rights", "requests_per_minute"] if may_change else ["rights_shown", "limit_shown"]
+        return [
+            (None, {"fields": ["name", "prefix_shown", "state", *chosen]}),
+            ("When", {"fields": ["created_at", "created_by", "last_used", "expires", "revoked_at"]}),
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        fixed = ["name", "expires_at"] if obj is not None else []
-        return [*self.readonly_fields, *fixed, "rights_shown", "limit_shown", "expires"]
+        return [*self.readonly_fields, "name"] if obj is not None else self.readonly_fields
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or obj.revoked_at is None)
 
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """What somebody else did in between is said as a message."""
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """One button: after it comes the secret. What somebody else did in between is said as a message."""
+        extra_context = {**(extra_context or {}), **ONE_BUTTON}
         try:
-            return super().changeform_view(request, *args, **kwargs)
+            return super().changeform_view(request, object_id, form_url, extra_context)
         except RewardsError as error:
             messages.error(request, sentence_of(error))
             return HttpResponseRedirect(admin_url(ApiKey))

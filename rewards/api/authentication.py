@@ -12,7 +12,7 @@ from rest_framework.authentication import SessionAuthentication as DjangoSession
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from rewards.access.errors import CredentialRefused
+from rewards.access.errors import CredentialRefused, TwoCredentials
 from rewards.access.models import AccessToken, ApiKey
 from rewards.access.services import find_api_key, find_token
 from rewards.users.models import User
@@ -46,11 +46,11 @@ class ApiKeyAuthentication(BaseAuthentication):
         if secret is None:
             return None
         if bearer_of(request) is not None:
-            raise AuthenticationFailed(f"Send {API_KEY_HEADER} or Authorization, not both.", code="two_credentials")
+            raise refusal(TwoCredentials())
         try:
             key = find_api_key(secret, timezone.now())
         except CredentialRefused as error:
-            raise AuthenticationFailed(error.message, code=error.code) from error
+            raise refusal(error) from error
         return Machine(key), key
 
     def authenticate_header(self, request: Request) -> str:
@@ -67,7 +67,7 @@ class TokenAuthentication(BaseAuthentication):
         try:
             token = find_token(secret, timezone.now())
         except CredentialRefused as error:
-            raise AuthenticationFailed(error.message, code=error.code) from error
+            raise refusal(error) from error
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:
@@ -79,6 +79,11 @@ class SessionAuthentication(DjangoSessionAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE
+
+
+def refusal(error: CredentialRefused) -> AuthenticationFailed:
+    """The error as the framework knows it: its answer is 401 with the challenge."""
+    return AuthenticationFailed(error.message, code=error.code)
 
 
 def bearer_of(request: Request) -> str | None:
