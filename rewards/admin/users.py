@@ -1,4 +1,4 @@
-"""Users with their balances and newest rewards on one page, and the groups that give rights."""
+"""Users with their balances, newest rewards and claims on one page, and the groups that give rights."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from unfold.contrib.filters.admin import BooleanRadioFilter
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from rewards.admin.claims import amounts_in_brief
 from rewards.admin.common.display import admin_url, amount, link_to
 from rewards.admin.common.lists import BigList
 from rewards.admin.common.tables import Table
 from rewards.admin.ledger import statement_url, with_whole_balance
+from rewards.claims.models import Claim
 from rewards.distributions.models import Reward
 from rewards.ledger.models import Account
 from rewards.users.models import User
 
 REWARDS_SHOWN = 10
+CLAIMS_SHOWN = 10
 ACCOUNTS_SHOWN = 50
 
 admin.site.unregister(Group)
@@ -109,13 +112,16 @@ class UserAdmin(BigList, DjangoUserAdmin, ModelAdmin):
 
 
 def money_of(request: HttpRequest, user: User) -> dict[str, Any]:
-    """Balances and newest rewards, for whoever may see them."""
+    """Balances, newest rewards and claims, for whoever may see them."""
     shown: dict[str, Any] = {}
     if request.user.has_perm("rewards.view_account"):
         shown["balances"] = balances_of(user)
     if request.user.has_perm("rewards.view_reward"):
         shown["newest_rewards"] = newest_rewards_of(user)
         shown["rewards_url"] = f"{admin_url(Reward)}?q={user.get_username()}"
+    if request.user.has_perm("rewards.view_claim"):
+        shown["newest_claims"] = newest_claims_of(user)
+        shown["claims_url"] = f"{admin_url(Claim)}?user__id__exact={user.pk}"
     return shown
 
 
@@ -147,6 +153,21 @@ def newest_rewards_of(user: User) -> Table:
         for reward in rewards[:REWARDS_SHOWN]
     ]
     return Table(["Distribution", "Place", "Amount"], rows, frozenset({"Place", "Amount"}), "No rewards yet.")
+
+
+def newest_claims_of(user: User) -> Table:
+    claims = Claim.objects.filter(user=user).select_related("claim_type", "user").order_by("-pk")
+    rows = [
+        (
+            link_to(claim, claim.claim_key),
+            claim.claim_type.slug,
+            amounts_in_brief(claim, "credits"),
+            amounts_in_brief(claim, "debits"),
+            claim.claimed_at,
+        )
+        for claim in claims[:CLAIMS_SHOWN]
+    ]
+    return Table(["Key", "Type", "Gave", "Took", "Time"], rows, frozenset({"Gave", "Took"}), "Nothing was claimed.")
 
 
 @admin.register(Group)
