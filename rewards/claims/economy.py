@@ -9,7 +9,7 @@ There are two kinds:
 
 - *Postings* move units at once and return their `Journal`. `key` names the deed (an order, an encounter, a request
   made by the client), never the time of the call. The journal is `economy:<service>:<user id>:<key>`: the same call
-  again returns the first journal and changes nothing, another amount under the same key is an `IdempotencyConflict`.
+  again returns the first journal and changes nothing, another amount or currency under it is an `IdempotencyConflict`.
 - *Claims* give and take what the recipe of their type says, once, and return their `Claim`: see
   `rewards.claims.services.claim` for what they raise. A second call raises `AlreadyClaimed`, which carries the first.
 
