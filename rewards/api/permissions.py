@@ -95,9 +95,10 @@ class DeclaredAccess(BasePermission):
     """Reads `access` of the view: method → who may call it. HEAD is GET."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if getattr(view, request.method.lower(), None) is None:
-            raise MethodNotAllowed(request.method)
-        kinds = callers_of(view, request.method)
+        method = request.method or ""
+        if getattr(view, method.lower(), None) is None:
+            raise MethodNotAllowed(method)
+        kinds = callers_of(view, method)
         self.message = f"This is for {' or '.join(kind.words for kind in kinds) or 'nobody'}."
         return any(kind.include(request.user) for kind in kinds)
 
