@@ -15,6 +15,7 @@ from django.utils import timezone
 from rewards.audit.chain import GENESIS, SEALED_COLUMNS, Place, event_hash, last_seal, seal_hash, transaction_horizon
 from rewards.audit.models import AuditEvent, AuditSeal
 from rewards.common.amounts import canonical_decimal
+from rewards.common.database import insert
 from rewards.common.errors import RewardsError
 from rewards.users.models import User
 
@@ -47,7 +48,7 @@ def record(
     `distribution` and `currency` are rows of those models, which stand above this package; `amount` is in minor units.
     In `data`, decimals, dates, UUIDs, floats and integers beyond ±(2**53 - 1) become text.
     """
-    return AuditEvent.objects.create(
+    event = AuditEvent(
         event_type=event_type,
         distribution=distribution,  # type: ignore[misc]
         user=user,
@@ -60,6 +61,8 @@ def record(
         error_message=storable_text(error_message),
         data=storable(dict(data or {})),
     )
+    insert(event)
+    return event
 
 
 def seal_events(limit: int = 1000) -> int:

@@ -11,7 +11,9 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django.apps import apps
@@ -45,6 +47,14 @@ def table_of(model: type[models.Model]) -> str:
     return connection.ops.quote_name(model._meta.db_table)
 
 
+def insert(instance: models.Model) -> None:
+    """INSERT a new row and set its primary key, without signals: a quarter of the work of `save`."""
+    sql, values = _insertion(type(instance), connection.vendor, "").filled(instance)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        has_been_written(instance, cursor.fetchone()[0])
+
+
 def insert_if_absent(instance: models.Model, unique: Sequence[str], where: str = "") -> bool:
     """INSERT … ON CONFLICT (unique columns) DO NOTHING. Sets the primary key.
 
@@ -62,18 +72,34 @@ def insert_if_absent(instance: models.Model, unique: Sequence[str], where: str =
 
 def insert_if_absent_sql(instance: models.Model, unique: Sequence[str], where: str = "") -> tuple[str, list[Any]]:
     """The statement of `insert_if_absent` and its parameters: it returns the primary key of the row it wrote."""
-    fields = [f for f in instance._meta.concrete_fields if not f.primary_key and not f.has_db_default()]
-    values = [f.get_db_prep_save(f.pre_save(instance, True), connection) for f in fields]
+    quote, fields = connection.ops.quote_name, type(instance)._meta.get_field
+    target = ", ".join(quote(fields(name).column) for name in unique)  # type: ignore[union-attr]
+    on_conflict = f"ON CONFLICT ({target}){' WHERE ' + where if where else ''} DO NOTHING "
+    return _insertion(type(instance), connection.vendor, on_conflict).filled(instance)
+
+
+@dataclass(frozen=True)
+class _Insertion:
+    """The statement that writes a row of one model; what the database fills in by itself is left to it."""
+
+    sql: str
+    fields: tuple[models.Field[Any, Any], ...]
+
+    def filled(self, instance: models.Model) -> tuple[str, list[Any]]:
+        values = [f.get_db_prep_save(f.pre_save(instance, True), connection) for f in self.fields]
+        return self.sql, values
+
+
+@lru_cache
+def _insertion(model: type[models.Model], vendor: str, on_conflict: str) -> _Insertion:
+    fields = tuple(f for f in model._meta.concrete_fields if not f.primary_key and not f.has_db_default())
     quote = connection.ops.quote_name
-    columns = {f.name: str(f.column) for f in instance._meta.concrete_fields}
-    target = ", ".join(quote(columns[name]) for name in unique)
+    columns = ", ".join(quote(str(f.column)) for f in fields)
     sql = (
-        f"INSERT INTO {table_of(type(instance))} ({', '.join(quote(columns[f.name]) for f in fields)}) "
-        f"VALUES ({', '.join(['%s'] * len(fields))}) "
-        f"ON CONFLICT ({target}){' WHERE ' + where if where else ''} DO NOTHING "
-        f"RETURNING {quote(columns[instance._meta.pk.name])}"
+        f"INSERT INTO {table_of(model)} ({columns}) VALUES {marks(len(fields), 1)} "
+        f"{on_conflict}RETURNING {quote(str(model._meta.pk.column))}"
     )
-    return sql, values
+    return _Insertion(sql, fields)
 
 
 def has_been_written(instance: models.Model, primary_key: int) -> None:
