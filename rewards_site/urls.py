@@ -35,5 +35,5 @@ urlpatterns = [
     *endpoint("profile/statement", Statement, "statement"),
     *endpoint("api/schema", SpectacularAPIView, "schema"),
     *endpoint("api/docs", SpectacularSwaggerView, "docs", url_name="schema"),
-    re_path(r"^(?:api|profile)(?:/.*)?\Z", nothing_here),
+    re_path(r"^(?:api|profile)(?:/|\Z)", nothing_here),
 ]

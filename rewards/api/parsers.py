@@ -116,19 +116,19 @@ def _refuse_what_cannot_be_kept(value: Any) -> None:
         for text in level:
             if type(text) is str:
                 _refuse_text(text)
-        level = [*_parts(level)]
-        if not level:
+        nested = [part for part in level if type(part) in (dict, list)]
+        if not nested:
             return
+        level = [*_parts(nested)]
     raise MalformedJson(TOO_DEEP)
 
 
-def _parts(values: list[Any]) -> Iterator[Any]:
-    for value in values:
-        if type(value) is dict:
-            yield from value
-            yield from value.values()
-        elif type(value) is list:
-            yield from value
+def _parts(nested: list[Any]) -> Iterator[Any]:
+    """What stands in these objects and lists, the keys too."""
+    for each in nested:
+        yield from each
+        if type(each) is dict:
+            yield from each.values()
 
 
 def _refuse_text(text: str) -> None:

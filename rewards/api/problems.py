@@ -86,7 +86,7 @@ _CODES: dict[type[Exception], str] = {
 # ------------------------------------------------------------------------------------------------------------- answers
 
 
-def problem(code: str, status: int, detail: str = "", **more: Any) -> dict[str, Any]:
+def problem(code: str, status: int, detail: str = "", /, **more: Any) -> dict[str, Any]:
     """The members of a problem; `more` are facts, which never take the place of a standard member but `errors`."""
     detail = detail or explanation(code).sentence
     standard = {"type": f"/problems/{code}", "code": code, "title": title(code), "status": status, "detail": detail}
@@ -94,7 +94,7 @@ def problem(code: str, status: int, detail: str = "", **more: Any) -> dict[str, 
 
 
 def problem_response(
-    code: str, status: int, detail: str = "", *, headers: Mapping[str, str] | None = None, **more: Any
+    code: str, status: int, detail: str = "", /, *, headers: Mapping[str, str] | None = None, **more: Any
 ) -> Response:
     members = problem(code, status, detail, **more)
     return Response(members, status=status, headers=headers, content_type=PROBLEM_JSON)
