@@ -18,8 +18,9 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.html import format_html_join
+from django.utils.html import escape, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import display
@@ -39,9 +40,11 @@ from rewards.common.errors import RewardsError
 from rewards.ledger.models import Currency, Journal, Transfer
 from rewards.users.models import User
 
+NOT_SAVED = "This recipe cannot be used as it is; nothing was saved."
 NOBODY_NAMED = "who claims"
+LONGEST_CURRENCY_SHOWN = 30
 LINE_PROBLEM = re.compile(r"line (\d+)\.(\w+)")
-EXPRESSIONS = ("currency", "amount", "when")
+EXPRESSIONS = {"currency": "lumees", "amount": "10 * floor", "when": "always"}  # fields, and an example or default
 
 
 # ------------------------------------------------------------------------------------------------------------- recipes
@@ -79,6 +82,8 @@ class ClaimTypeForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "key_pattern" in self.fields:
+            self.fields["key_pattern"].help_text = escape(self.fields["key_pattern"].help_text)  # it shows <names>
         self.instance.form = self  # where the check of type and lines together puts what is wrong with the type
 
 
@@ -96,7 +101,8 @@ class LineForm(forms.ModelForm):
         if self.instance.pk is None:
             self.initial["order"] = None
         for name in EXPRESSIONS:
-            self.fields[name].widget = expression_input(f"{self.fields[name].label}, {self.fields[name].help_text}")
+            self.fields[name].widget = expression_input(self.fields[name].label, EXPRESSIONS[name])
+        self.fields["party"].widget.attrs["placeholder"] = NOBODY_NAMED
 
     def clean(self) -> None:
         super().clean()
@@ -105,10 +111,9 @@ class LineForm(forms.ModelForm):
                 self.cleaned_data[name] = " ".join(self.cleaned_data[name].split("\n"))
 
 
-def expression_input(label: str) -> forms.Widget:
-    return UnfoldAdminTextareaWidget(
-        {"rows": 1, "class": "rewards-expression", "spellcheck": "false", "autocapitalize": "off", "aria-label": label}
-    )
+def expression_input(label: str, placeholder: str) -> forms.Widget:
+    attributes = {"rows": 1, "class": "rewards-expression", "spellcheck": "false", "autocapitalize": "off"}
+    return UnfoldAdminTextareaWidget({**attributes, "aria-label": label, "placeholder": placeholder})
 
 
 class LineFormSet(forms.BaseInlineFormSet):
@@ -125,8 +130,7 @@ class LineFormSet(forms.BaseInlineFormSet):
             problems = dict(error.facts.get("errors") or {})
             for place in [place for place in problems if put(owner, drafts, place, problems[place])]:
                 del problems[place]
-            sentences = ["This recipe cannot be used as it is; nothing was saved.", *problems.values()]
-            raise forms.ValidationError(sentences, code=error.code) from error
+            raise forms.ValidationError([NOT_SAVED, *problems.values()], code=error.code) from error
 
     def drafts(self) -> list[forms.ModelForm]:
         """The lines as they would be saved, in their order; those without a number follow, numbered on."""
@@ -212,7 +216,7 @@ def preview_of_forms(form: forms.ModelForm, formset: LineFormSet) -> Preview:
     """The same for what stands in a form; its own errors come first."""
     if form.is_valid() and formset.is_valid():
         return preview_of(form.instance, [draft.instance for draft in formset.drafts()])
-    problems = [*formset.non_form_errors(), *problems_of(form)]
+    problems = [each for each in formset.non_form_errors() if each != NOT_SAVED] + problems_of(form)
     for number, line in enumerate(formset.forms, start=1):
         problems += [f"Line {number}, {problem}" for problem in problems_of(line)]
     return Preview(problems=problems)
@@ -265,7 +269,7 @@ class ClaimTypeAdmin(HistoryAdmin):
     fieldsets = [
         (None, {"fields": ["slug", "title", "reason"]}),
         ("Who", {"fields": ["callers", "scope"]}),
-        ("When", {"fields": ["active", ("starts_at", "ends_at")]}),
+        ("When", {"fields": ["active", "starts_at", "ends_at"]}),
         ("How often, and where from", {"fields": [("limit_per_user", "limit_period"), "funded_by"]}),
         ("Key", {"fields": ["key_pattern"]}),
         ("Context", {"fields": ["context_schema", "sample_context"]}),
@@ -304,11 +308,11 @@ class ClaimTypeAdmin(HistoryAdmin):
         return claim_type.get_callers_display()
 
     @display(description="Gives")
-    def gives(self, claim_type: ClaimType) -> SafeString | str:
+    def gives(self, claim_type: ClaimType) -> str:
         return currencies_of(claim_type, Line.Direction.CREDIT)
 
     @display(description="Takes")
-    def takes(self, claim_type: ClaimType) -> SafeString | str:
+    def takes(self, claim_type: ClaimType) -> str:
         return currencies_of(claim_type, Line.Direction.DEBIT)
 
     @display(description="Limit")
@@ -410,9 +414,9 @@ def note_reason(obj: Any, request: HttpRequest, form: Any, at: Any) -> None:
     obj._change_reason = form.cleaned_data["reason"].strip()
 
 
-def currencies_of(claim_type: ClaimType, direction: str) -> SafeString | str:
-    lines = [line.currency for line in claim_type.lines.all() if line.direction == direction]
-    return format_html_join(", ", "{}", ((currency,) for currency in dict.fromkeys(lines))) or "–"
+def currencies_of(claim_type: ClaimType, direction: str) -> str:
+    found = dict.fromkeys(line.currency for line in claim_type.lines.all() if line.direction == direction)
+    return ", ".join(Truncator(currency).chars(LONGEST_CURRENCY_SHOWN) for currency in found) or "–"
 
 
 # -------------------------------------------------------------------------------------------------------------- claims

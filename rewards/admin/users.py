@@ -167,7 +167,7 @@ def newest_claims_of(user: User) -> Table:
         )
         for claim in claims[:CLAIMS_SHOWN]
     ]
-    return Table(["Key", "Type", "Gave", "Took", "Time"], rows, frozenset({"Gave", "Took"}), "Nothing was claimed.")
+    return Table(["Key", "Type", "Gave", "Took", "Time"], rows, empty="Nothing was claimed.")
 
 
 @admin.register(Group)

@@ -20,7 +20,7 @@ class ReasonForm(forms.Form):
         label="Reason",
         max_length=500,
         widget=UnfoldAdminTextareaWidget({"rows": 3}),
-        help_text="It is kept in the audit log.",
+        help_text="It is kept, with your name.",
         error_messages={"required": "Say why: a reason is needed."},
     )
 

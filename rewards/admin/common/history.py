@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -15,6 +16,8 @@ from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 
 from rewards.admin.common.display import pretty_json
+
+AT_ONCE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,10 @@ class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):
     def set_history_delta_changes(
         self, request: HttpRequest, historical_records: Any, foreign_keys_are_objs: bool = True
     ) -> None:
-        """Give each record of the page its `part` (empty for the object itself), its `changes`, and `is_oldest`."""
+        """Give each record of the page its `part` (empty for the object itself), its `changes`, and `is_oldest`.
+
+        The page gets `versions`: the records of what was saved together.
+        """
         newer: dict[tuple[Any, Any], Any] = {}
         for record in historical_records:
             self._compare(newer, record)
@@ -76,6 +82,7 @@ class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):
         for record in self._records_after(historical_records):
             self._compare(newer, record)
             newer.pop(identity(record), None)
+        historical_records.versions = saved_together(historical_records)
 
     def _records_after(self, page: Any) -> Any:
         """What the last versions on a page are compared with."""
@@ -107,6 +114,25 @@ class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):
     def history_value(self, name: str, value: Any) -> str:
         """How a value of a field stands in the history."""
         return "empty" if value in (None, "") else str(value)
+
+
+def saved_together(records: Iterable[Any]) -> list[list[Any]]:
+    """Records, newest first, by what one person saved for one reason at one time; the object before its parts."""
+    versions: list[list[Any]] = []
+    for record in records:
+        if not (versions and belongs_to(versions[-1], record)):
+            versions.append([])
+        versions[-1].append(record)
+    return [sorted(version, key=lambda record: (record.part != "", record.pk)) for version in versions]
+
+
+def belongs_to(version: Sequence[Any], record: Any) -> bool:
+    newer = version[-1]
+    return (
+        (newer.history_user_id, newer.history_change_reason) == (record.history_user_id, record.history_change_reason)
+        and newer.history_date - record.history_date < AT_ONCE
+        and identity(record) not in map(identity, version)
+    )
 
 
 def identity(record: Any) -> tuple[Any, Any]:
