@@ -13,22 +13,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from rewards.common.amounts import MAX_MINOR, InvalidAmount
 from rewards.common.database import (
-    has_been_written,
     insert_if_absent,
-    insert_if_absent_sql,
     is_postgresql,
     marks,
     require_transaction,
@@ -39,25 +35,24 @@ from rewards.ledger.errors import (
     AlreadyReversed,
     IdempotencyConflict,
     InactiveCurrency,
-    InsufficientFunds,
     NotTransferable,
     PayoutsPaused,
     SameAccount,
     UnknownCurrency,
 )
 from rewards.ledger.models import BURN, ISSUANCE, WITHOUT_FLOOR, Account, BalanceChange, Currency, Journal, Transfer
+from rewards.ledger.posting import (
+    NET,
+    STORED,
+    TRANSFER_COLUMNS,
+    WAITED_FOR,
+    Move,
+    settle_rows,
+    stored_balance,
+    write_posting,
+)
 from rewards.parameters.services import param
 from rewards.users.models import User
-
-
-@dataclass(frozen=True)
-class Move:
-    """`amount` minor units from one account into another."""
-
-    debit: Account
-    credit: Account
-    amount: int
-
 
 # ------------------------------------------------------------------------------------------------------------ accounts
 
@@ -178,11 +173,10 @@ def post(
     )  # fmt: skip
     require_transaction()
     with transaction.atomic(savepoint=savepoint):
-        if not _write(journal, moves):
+        if not write_posting(journal, moves):
             return _same_journal(journal)
         for move in moves:
             _require_active(move.debit.currency)
-        _settle(moves)
     return journal
 
 
@@ -229,7 +223,7 @@ def pay_many(
             cursor.execute("SELECT count(*), sum(amount) FROM rewards_transfer WHERE journal_id = %s", [journal.pk])
             written = cursor.fetchone()
         ensure(tuple(map(int, written)) == (count, total), f"{key} wrote {written}, not {(count, total)}")
-        _settle_rows(journal, {debit_account.pk: -total} if debit_account.is_apart(-total) else {})
+        settle_rows(journal, {debit_account.pk: -total} if debit_account.is_apart(-total) else {})
     return journal
 
 
@@ -280,7 +274,7 @@ def reverse(journal: Journal, reason: str, actor: User | None = None) -> Journal
                 raise AlreadyReversed(f"Nothing of journal {journal.key} is left to reverse.")
             cursor.execute(_CHANGES_APART, [mirror.pk] * 2)
             apart = {account_id: int(change) for account_id, change in cursor.fetchall()}
-        _settle_rows(mirror, apart)
+        settle_rows(mirror, apart)
     return mirror
 
 
@@ -307,12 +301,11 @@ def require_payouts_running() -> None:
 
 def balance(account: Account, at: datetime | None = None) -> int:
     """Minor units on `account` now, or at a past instant (that instant included)."""
+    if at is None:
+        return stored_balance(account.pk)
+    later = [account.pk, sql_instant(at)]
     with connection.cursor() as cursor:
-        if at is None:
-            cursor.execute(_BALANCE, [account.pk])
-        else:
-            later = [account.pk, sql_instant(at)]
-            cursor.execute(_BALANCE_AT, [*later, *later, account.pk])
+        cursor.execute(_BALANCE_AT, [*later, *later, account.pk])
         row = cursor.fetchone()
     ensure(row is not None, f"Account {account.pk} does not exist.")
     return int(row[0])
@@ -400,33 +393,6 @@ def _open(journal: Journal) -> bool:
     return insert_if_absent(journal, unique=["key"])
 
 
-def _write(journal: Journal, moves: Sequence[Move]) -> bool:
-    """Write the journal and its transfers; False when its key stands already. On PostgreSQL in one statement."""
-    if not is_postgresql():
-        if not _open(journal):
-            return False
-        with connection.cursor() as cursor:
-            rows = f"INSERT INTO {_TRANSFER_COLUMNS} VALUES {marks(6, len(moves))}"
-            cursor.execute(rows, _transfer_values(moves, sql_instant(journal.created_at), [journal.pk]))
-        return True
-    journal.created_at = timezone.now()
-    opened, values = insert_if_absent_sql(journal, unique=["key"])
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _WRITE_JOURNAL_AND_TRANSFERS.format(journal=opened, moves=marks(5, len(moves))),
-            [*values, *_transfer_values(moves, journal.created_at, [])],
-        )
-        written = cursor.fetchone()
-    if written:
-        has_been_written(journal, written[0])
-    return written is not None
-
-
-def _transfer_values(moves: Sequence[Move], now: Any, before: list[Any]) -> list[Any]:
-    rows = ([*before, m.debit.pk, m.credit.pk, m.debit.currency_id, m.amount, now] for m in moves)
-    return [value for row in rows for value in row]
-
-
 def _same_journal(journal: Journal) -> Journal:
     first = Journal.objects.get(key=journal.key)
     if first.fingerprint != journal.fingerprint:
@@ -434,194 +400,11 @@ def _same_journal(journal: Journal) -> Journal:
     return first
 
 
-def _settle(moves: Sequence[Move]) -> None:
-    """Move the balances of the accounts in `moves`; those of accounts with a floor are locked in ascending id."""
-    touched = {account.pk: account for move in moves for account in (move.debit, move.credit)}
-    changes = _net_changes(moves)
-    drawn = {pk: change for pk, change in changes.items() if touched[pk].has_floor and touched[pk].is_apart(change)}
-    waited_for = [pk for pk in changes if touched[pk].has_floor and pk not in drawn]
-    free = [pk for pk in changes if not touched[pk].has_floor]
-    with _balances_fit():
-        balances = _move_balances(changes, waited_for, free) if waited_for or free else {}
-    for short in sorted(pk for pk in waited_for if pk not in balances):
-        _draw(short, changes[short])  # raises, unless the account was split after the caller had read it
-    for pk, change in sorted(drawn.items()):
-        _draw(pk, change)
-    for account in (account for move in moves for account in (move.debit, move.credit)):
-        account.balance = balances.get(account.pk, account.balance)
-
-
-def _net_changes(moves: Iterable[Move]) -> dict[int, int]:
-    """Account id → minor units, signed. Accounts that give what they get are left out."""
-    changes: dict[int, int] = defaultdict(int)
-    for move in moves:
-        changes[move.debit.pk] -= move.amount
-        changes[move.credit.pk] += move.amount
-    return {pk: change for pk, change in changes.items() if change}
-
-
-def _move_balances(changes: dict[int, int], waited_for: Sequence[int], free: Sequence[int]) -> dict[int, int]:
-    """Account id → its balance now, of those that were changed. Missing are those that do not hold enough.
-
-    Nobody waits for the `free` ones, which have no floor: whoever finds such a row busy leaves his change beside it,
-    and whoever finds it free folds in what others left.
-    """
-    net = [value for pk in (*waited_for, *free) for value in (pk, changes[pk])]
-    rows = marks(2, len(net) // 2)
-    with connection.cursor() as cursor:
-        if not is_postgresql():
-            cursor.execute(_MOVE_SQLITE.format(net=rows), net)
-            return dict(cursor.fetchall())
-        no_account = (0,)  # in place of an empty list, which SQL does not know
-        locks = [tuple(waited_for) or no_account, *[tuple(free) or no_account] * 2]
-        cursor.execute(_MOVE_POSTGRESQL.format(net=rows), [*net, *locks])
-        moved = cursor.fetchall()
-        for pk, _, others_left_something in moved:
-            if others_left_something:
-                cursor.execute(_FOLD_CHANGES, [pk, pk])
-    return {pk: balance for pk, balance, _ in moved}
-
-
-def _settle_rows(journal: Journal, apart: dict[int, int]) -> None:
-    """Like `_settle`, for journals of any size: reads the changes from the journal's transfers.
-
-    `apart` are the changes that nobody waits for: of accounts without a floor, and draws from accounts with slots.
-    """
-    lock = "FOR NO KEY UPDATE OF account" if is_postgresql() else ""
-    with connection.cursor() as cursor:
-        cursor.execute(_LOCK_ACCOUNTS.format(lock=lock), [journal.pk] * 2)
-        locked, short = cursor.fetchone()
-        if short:
-            cursor.execute(_FIRST_SHORT_ACCOUNT, [journal.pk] * 2)
-            raise _insufficient(*cursor.fetchone())
-        with _balances_fit():
-            cursor.execute(_MOVE_BALANCES, [journal.pk] * 2)
-        ensure(cursor.rowcount == locked, f"{journal.key} moved {cursor.rowcount} balances of {locked}")
-    with _balances_fit():
-        for account_id, change in sorted(apart.items()):
-            _change_apart(account_id, change)
-
-
-@contextmanager
-def _balances_fit() -> Iterator[None]:
-    """What the database refuses in here is a balance beyond 64 bits: floors have been looked at before."""
-    try:
-        yield
-    except (DataError, IntegrityError) as error:
-        raise InvalidAmount("A balance would not fit 64 bits of minor units.") from error
-
-
-def _insufficient(account_id: int, change: int) -> InsufficientFunds:
-    account = Account.objects.select_related("currency", "user").get(pk=account_id)
-    units, need, held = account.currency.to_units, -int(change), balance(account)
-    return InsufficientFunds(
-        f"{account} holds {units(held)} and would need {units(need + (account.min_balance or 0))}.",
-        account=str(account),
-        currency=account.currency.code,
-        balance=units(held),
-        need=units(need),
-    )
-
-
-# ----------------------------------------------------------------------------------- balances that nobody waits for
-
-
-def _change_apart(account_id: int, change: int) -> None:
-    account = Account.objects.get(pk=account_id)
-    if account.has_floor:
-        _draw(account_id, change)
-    else:
-        _move_balances({account_id: change}, [], [account_id])
-
-
-def _draw(account_id: int, change: int) -> None:
-    """Draw -`change` minor units from one slot that is free and holds enough, or else from all of them together.
-
-    Raises `InsufficientFunds` when all together do not hold enough, and for an account without slots.
-    """
-    if not is_postgresql():
-        raise _insufficient(account_id, change)
-    with connection.cursor() as cursor:
-        cursor.execute(_DRAW_FROM_A_SLOT, [change, account_id, -change])
-        if cursor.rowcount == 1:
-            return
-        cursor.execute(_LOCK_ROW, [account_id])
-        row, floor, slots = cursor.fetchone()
-        cursor.execute(_LOCK_SLOTS, [account_id])
-        left = row + sum(amount for (amount,) in cursor.fetchall()) + change
-        if slots == 0 or left < floor:
-            raise _insufficient(account_id, change)
-        each = (left - floor) // slots
-        cursor.execute(_FILL_SLOTS, [each, account_id])
-        cursor.execute(_SET_BALANCE, [left - each * slots, account_id])
-
-
-_NET = """
-    SELECT account_id, sum(amount) AS change FROM (
-        SELECT credit_account_id AS account_id, amount FROM rewards_transfer WHERE journal_id = %s
-        UNION ALL
-        SELECT debit_account_id, -amount FROM rewards_transfer WHERE journal_id = %s
-    ) sides GROUP BY account_id
-"""
-
 _ACCOUNTS = """
     SELECT account.id, account.user_id, account.code, account.balance, account.min_balance, account.slots, currency.id,
         currency.code, currency.decimals, currency.active
     FROM rewards_account account JOIN rewards_currency currency ON currency.id = account.currency_id
     WHERE account.{owner}
-"""
-
-_TRANSFER_COLUMNS = """
-    rewards_transfer (journal_id, debit_account_id, credit_account_id, currency_id, amount, created_at)
-"""
-
-_WRITE_JOURNAL_AND_TRANSFERS = f"""
-    WITH journal AS ({{journal}})
-    INSERT INTO {_TRANSFER_COLUMNS} SELECT journal.id, move.* FROM journal, (VALUES {{moves}}) move
-    RETURNING journal_id
-"""
-
-# Those with a floor are waited for, in ascending id; of those without, only the ones that are free are taken.
-_MOVE_POSTGRESQL = """
-    WITH net (account_id, change) AS (VALUES {net}),
-    waited_for AS (
-        SELECT id FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE
-    ),
-    free AS (
-        SELECT id FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-    ),
-    moved AS (
-        UPDATE rewards_account account SET balance = account.balance + net.change
-        FROM net JOIN (SELECT id FROM waited_for UNION ALL SELECT id FROM free) ready ON ready.id = net.account_id
-        WHERE account.id = net.account_id
-          AND (account.min_balance IS NULL OR account.balance + net.change >= account.min_balance)
-        RETURNING account.id, account.balance
-    ),
-    left_beside AS (
-        INSERT INTO rewards_balancechange (account_id, amount)
-        SELECT account_id, change FROM net WHERE account_id IN %s AND account_id NOT IN (SELECT id FROM free)
-    )
-    SELECT moved.id, moved.balance, EXISTS (
-        SELECT 1 FROM rewards_balancechange WHERE account_id = moved.id AND slot IS NULL
-    ) FROM moved
-"""
-
-_MOVE_SQLITE = """
-    WITH net (account_id, change) AS (VALUES {net})
-    UPDATE rewards_account SET balance = rewards_account.balance + net.change FROM net
-    WHERE rewards_account.id = net.account_id
-      AND (rewards_account.min_balance IS NULL OR rewards_account.balance + net.change >= rewards_account.min_balance)
-    RETURNING id, balance
-"""
-
-_WAITED_FOR = "account.min_balance IS NOT NULL AND (account.slots = 0 OR net.change > 0)"
-
-_LOCK_ACCOUNTS = f"""
-    SELECT count(*), count(CASE WHEN short THEN 1 END) FROM (
-        SELECT account.balance + net.change < account.min_balance AS short
-        FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
-        WHERE {_WAITED_FOR} ORDER BY account.id {{lock}}
-    ) locked
 """
 
 _LOCK_ACCOUNTS_OF = """
@@ -634,43 +417,10 @@ _LOCK_ACCOUNTS_OF = """
     ) locked
 """
 
-_FIRST_SHORT_ACCOUNT = f"""
-    SELECT account.id, net.change FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
-    WHERE {_WAITED_FOR} AND account.balance + net.change < account.min_balance ORDER BY account.id LIMIT 1
-"""
-
-_MOVE_BALANCES = f"""
-    UPDATE rewards_account AS account SET balance = account.balance + net.change FROM ({_NET}) net
-    WHERE account.id = net.account_id AND {_WAITED_FOR}
-"""
-
 _CHANGES_APART = f"""
-    SELECT account.id, net.change FROM rewards_account account JOIN ({_NET}) net ON net.account_id = account.id
-    WHERE NOT ({_WAITED_FOR}) ORDER BY account.id
+    SELECT account.id, net.change FROM rewards_account account JOIN ({NET}) net ON net.account_id = account.id
+    WHERE NOT ({WAITED_FOR}) ORDER BY account.id
 """
-
-_FOLD_CHANGES = """
-    WITH folded AS (DELETE FROM rewards_balancechange WHERE account_id = %s RETURNING amount)
-    UPDATE rewards_account SET balance = balance + (SELECT coalesce(sum(amount), 0) FROM folded) WHERE id = %s
-"""
-
-_DRAW_FROM_A_SLOT = """
-    UPDATE rewards_balancechange SET amount = amount + %s WHERE id = (
-        SELECT id FROM rewards_balancechange WHERE account_id = %s AND slot IS NOT NULL AND amount >= %s
-        ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
-    )
-"""
-
-_LOCK_ROW = "SELECT balance, min_balance, slots FROM rewards_account WHERE id = %s FOR NO KEY UPDATE"
-
-_LOCK_SLOTS = """
-    SELECT amount FROM rewards_balancechange WHERE account_id = %s AND slot IS NOT NULL
-    ORDER BY slot FOR NO KEY UPDATE
-"""
-
-_FILL_SLOTS = "UPDATE rewards_balancechange SET amount = %s WHERE account_id = %s AND slot IS NOT NULL"
-
-_SET_BALANCE = "UPDATE rewards_account SET balance = %s WHERE id = %s"
 
 _CREATE_MISSING_ACCOUNTS = """
     INSERT INTO rewards_account (currency_id, user_id, code, balance, min_balance, created_at)
@@ -682,7 +432,7 @@ _CREATE_MISSING_ACCOUNTS = """
 """
 
 _PAY_ROWS_OF = f"""
-    INSERT INTO {_TRANSFER_COLUMNS} SELECT %s, %s, account.id, account.currency_id, reward.amount, %s
+    INSERT INTO {TRANSFER_COLUMNS} SELECT %s, %s, account.id, account.currency_id, reward.amount, %s
     FROM {{rows}} reward JOIN rewards_account account ON account.user_id = reward.user_id AND account.code = ''
     WHERE account.currency_id = %s
 """
@@ -705,21 +455,15 @@ _MIRROR_TRANSFERS = """
     ORDER BY original.id
 """
 
-_STORED = """
-    account.balance + coalesce((SELECT sum(amount) FROM rewards_balancechange WHERE account_id = account.id), 0)
-"""
-
-_BALANCE = f"SELECT {_STORED} FROM rewards_account account WHERE account.id = %s"
-
 _BALANCE_AT = f"""
-    SELECT {_STORED}
+    SELECT {STORED}
         - coalesce((SELECT sum(amount) FROM rewards_transfer WHERE credit_account_id = %s AND created_at > %s), 0)
         + coalesce((SELECT sum(amount) FROM rewards_transfer WHERE debit_account_id = %s AND created_at > %s), 0)
     FROM rewards_account account WHERE account.id = %s
 """
 
 _BALANCE_AND_NEWEST = f"""
-    SELECT {_STORED},
+    SELECT {STORED},
         coalesce((SELECT max(id) FROM rewards_transfer WHERE debit_account_id = %s), 0),
         coalesce((SELECT max(id) FROM rewards_transfer WHERE credit_account_id = %s), 0)
     FROM rewards_account account WHERE account.id = %s

@@ -1,0 +1,324 @@
+"""How a posting reaches the tables: journal, transfers, balances.
+
+Accounts with a floor are waited for, in ascending id, and locked in one statement. Nobody waits for the others: who
+finds the row of an account without a floor busy leaves his change beside it, and who draws from an account that is
+split takes a slot that is free. Readers add the rows up in one statement.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DataError, IntegrityError, connection
+from django.db.models import F
+from django.utils import timezone
+
+from rewards.common.amounts import InvalidAmount
+from rewards.common.database import (
+    has_been_written,
+    insert_if_absent,
+    insert_if_absent_sql,
+    is_postgresql,
+    marks,
+    sql_instant,
+)
+from rewards.common.errors import ensure
+from rewards.ledger.errors import InsufficientFunds
+from rewards.ledger.models import Account, BalanceChange, Journal
+
+
+@dataclass(frozen=True)
+class Move:
+    """`amount` minor units from one account into another."""
+
+    debit: Account
+    credit: Account
+    amount: int
+
+
+def write_posting(journal: Journal, moves: Sequence[Move]) -> bool:
+    """Write the journal and its transfers and move the balances; False when its key stands already.
+
+    Waits for a concurrent writer of the same key. The accounts in `moves` that have a floor carry their new balance
+    afterwards. Raises `InsufficientFunds`, and `InvalidAmount` for a balance beyond 64 bits.
+    """
+    journal.created_at = timezone.now()
+    changes = _Changes.of(moves)
+    with _balances_fit():
+        balances = (_post_in_one if is_postgresql() else _post_in_steps)(journal, moves, changes)
+    if balances is None:
+        return False
+    for short in sorted(pk for pk in changes.waited_for if pk not in balances):
+        _draw(short, changes.net[short])  # raises, unless the account was split after the caller had read it
+    for pk, change in sorted(changes.drawn.items()):
+        _draw(pk, change)
+    for account in (account for move in moves for account in (move.debit, move.credit)):
+        account.balance = balances.get(account.pk, account.balance)
+    return True
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """What a posting does to accounts: minor units by account, and in which of the three ways."""
+
+    net: dict[int, int]
+    waited_for: tuple[int, ...]
+    free: tuple[int, ...]
+    drawn: dict[int, int]
+
+    @classmethod
+    def of(cls, moves: Iterable[Move]) -> _Changes:
+        touched: dict[int, Account] = {}
+        net: dict[int, int] = defaultdict(int)
+        for move in moves:
+            touched[move.debit.pk], touched[move.credit.pk] = move.debit, move.credit
+            net[move.debit.pk] -= move.amount
+            net[move.credit.pk] += move.amount
+        free = tuple(pk for pk in net if net[pk] and not touched[pk].has_floor)
+        drawn = {pk: net[pk] for pk in net if pk not in free and touched[pk].is_apart(net[pk])}
+        waited_for = tuple(pk for pk in net if net[pk] and pk not in drawn and pk not in free)
+        return cls(dict(net), waited_for, free, drawn)
+
+    def rows(self) -> list[int]:
+        """(account id, change), one after the other, of those whose row is changed."""
+        return [value for pk in (*self.waited_for, *self.free) for value in (pk, self.net[pk])]
+
+
+def _post_in_one(journal: Journal, moves: Sequence[Move], changes: _Changes) -> dict[int, int] | None:
+    """One statement. Account id → its balance now, of those that hold enough; None when the key stands already."""
+    opened, values = insert_if_absent_sql(journal, unique=["key"])
+    net = changes.rows() or [0, 0]  # SQL knows no empty lists; there is no account 0
+    waited_for, free = changes.waited_for or (0,), changes.free or (0,)
+    transfers = _transfer_values(moves, journal.created_at, [])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _POST.format(journal=opened, moves=marks(5, len(moves)), net=marks(2, len(net) // 2)),
+            [*values, *transfers, *net, waited_for, free, free],
+        )
+        posted = cursor.fetchall()
+        if not posted:
+            return None
+        has_been_written(journal, posted[0][0])
+        for _, pk, _, others_left_something in posted:
+            if others_left_something:
+                cursor.execute(_FOLD_CHANGES, [pk, 0, pk])
+    return {pk: balance for _, pk, balance, _ in posted if pk is not None}
+
+
+def _post_in_steps(journal: Journal, moves: Sequence[Move], changes: _Changes) -> dict[int, int] | None:
+    """The same where one transaction writes at a time: nothing is locked, nothing is left beside a row."""
+    if not insert_if_absent(journal, unique=["key"]):
+        return None
+    transfers = _transfer_values(moves, sql_instant(journal.created_at), [journal.pk])
+    net = changes.rows()
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {TRANSFER_COLUMNS} VALUES {marks(6, len(moves))}", transfers)
+        if not net:
+            return {}
+        cursor.execute(_MOVE_ROWS.format(net=marks(2, len(net) // 2)), net)
+        return dict(cursor.fetchall())
+
+
+def _transfer_values(moves: Sequence[Move], now: Any, before: list[Any]) -> list[Any]:
+    rows = ([*before, m.debit.pk, m.credit.pk, m.debit.currency_id, m.amount, now] for m in moves)
+    return [value for row in rows for value in row]
+
+
+def settle_rows(journal: Journal, apart: dict[int, int]) -> None:
+    """Move the balances by the transfers of a journal of any size, which are written.
+
+    `apart` are the changes that nobody waits for: of accounts without a floor, and draws from accounts with slots.
+    Raises like `write_posting`.
+    """
+    lock = "FOR NO KEY UPDATE OF account" if is_postgresql() else ""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_ACCOUNTS.format(lock=lock), [journal.pk] * 2)
+        locked, short = cursor.fetchone()
+        if short:
+            cursor.execute(_FIRST_SHORT_ACCOUNT, [journal.pk] * 2)
+            raise _insufficient(*cursor.fetchone())
+        with _balances_fit():
+            cursor.execute(_MOVE_BALANCES, [journal.pk] * 2)
+        ensure(cursor.rowcount == locked, f"{journal.key} moved {cursor.rowcount} balances of {locked}")
+    with _balances_fit():
+        for account_id, change in sorted(apart.items()):
+            _change_apart(account_id, change)
+
+
+NUMBER_OUT_OF_RANGE = "22003"
+
+
+@contextmanager
+def _balances_fit() -> Iterator[None]:
+    """A number that the database refuses in here is a balance beyond 64 bits: amounts have been looked at before."""
+    try:
+        yield
+    except (DataError, IntegrityError) as error:
+        if is_postgresql() and getattr(error.__cause__, "pgcode", "") != NUMBER_OUT_OF_RANGE:
+            raise
+        raise InvalidAmount("A balance would not fit 64 bits of minor units.") from error
+
+
+def _insufficient(account_id: int, change: int) -> InsufficientFunds:
+    account = Account.objects.select_related("currency", "user").get(pk=account_id)
+    units, need, held = account.currency.to_units, -int(change), stored_balance(account_id)
+    return InsufficientFunds(
+        f"{account} holds {units(held)} and would need {units(need + (account.min_balance or 0))}.",
+        account=str(account),
+        currency=account.currency.code,
+        balance=units(held),
+        need=units(need),
+    )
+
+
+def stored_balance(account_id: int) -> int:
+    """Minor units on an account: its row, and what lies beside it."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {STORED} FROM rewards_account account WHERE account.id = %s", [account_id])
+        row = cursor.fetchone()
+    ensure(row is not None, f"Account {account_id} does not exist.")
+    return int(row[0])
+
+
+# ----------------------------------------------------------------------------------- balances that nobody waits for
+
+
+def _change_apart(account_id: int, change: int) -> None:
+    account = Account.objects.filter(pk=account_id)
+    if account.filter(min_balance__isnull=False).exists():
+        _draw(account_id, change)
+    elif not is_postgresql():
+        account.update(balance=F("balance") + change)
+    elif account.select_for_update(no_key=True, skip_locked=True).exists():
+        with connection.cursor() as cursor:
+            cursor.execute(_FOLD_CHANGES, [account_id, change, account_id])
+    else:
+        BalanceChange.objects.create(account_id=account_id, amount=change)
+
+
+def _draw(account_id: int, change: int) -> None:
+    """Draw -`change` minor units from one slot that is free and holds enough, or else from all of them together.
+
+    Raises `InsufficientFunds` when all together do not hold enough, and for an account without slots.
+    """
+    if not is_postgresql():
+        raise _insufficient(account_id, change)
+    with connection.cursor() as cursor:
+        cursor.execute(_DRAW_FROM_A_SLOT, [change, account_id, -change])
+        if cursor.rowcount == 1:
+            return
+        cursor.execute(_LOCK_ROW, [account_id])
+        row, floor, slots = cursor.fetchone()
+        cursor.execute(_LOCK_SLOTS, [account_id])
+        left = row + sum(amount for (amount,) in cursor.fetchall()) + change
+        if slots == 0 or left < floor:
+            raise _insufficient(account_id, change)
+        each = (left - floor) // slots
+        cursor.execute(_FILL_SLOTS, [each, account_id])
+        cursor.execute(_SET_BALANCE, [left - each * slots, account_id])
+
+
+# ---------------------------------------------------------------------------------------------------------------- SQL
+
+STORED = """
+    account.balance + coalesce((SELECT sum(amount) FROM rewards_balancechange WHERE account_id = account.id), 0)
+"""
+
+TRANSFER_COLUMNS = """
+    rewards_transfer (journal_id, debit_account_id, credit_account_id, currency_id, amount, created_at)
+"""
+
+# Whoever finds the key taken gets no row, and has locked and changed nothing.
+_POST = f"""
+    WITH journal AS ({{journal}}),
+    written AS (
+        INSERT INTO {TRANSFER_COLUMNS} SELECT journal.id, move.* FROM journal, (VALUES {{moves}}) move
+    ),
+    net (account_id, change) AS (VALUES {{net}}),
+    waited_for AS (
+        SELECT account.id FROM journal, rewards_account account WHERE account.id IN %s
+        ORDER BY account.id FOR NO KEY UPDATE OF account
+    ),
+    free AS (
+        SELECT account.id FROM journal, rewards_account account WHERE account.id IN %s
+        ORDER BY account.id FOR NO KEY UPDATE OF account SKIP LOCKED
+    ),
+    moved AS (
+        UPDATE rewards_account account SET balance = account.balance + net.change
+        FROM net JOIN (SELECT id FROM waited_for UNION ALL SELECT id FROM free) ready ON ready.id = net.account_id
+        WHERE account.id = net.account_id
+          AND (account.min_balance IS NULL OR account.balance + net.change >= account.min_balance)
+        RETURNING account.id, account.balance
+    ),
+    left_beside AS (
+        INSERT INTO rewards_balancechange (account_id, amount)
+        SELECT account_id, change FROM journal, net
+        WHERE account_id IN %s AND account_id NOT IN (SELECT id FROM free)
+    )
+    SELECT journal.id, moved.id, moved.balance, EXISTS (
+        SELECT 1 FROM rewards_balancechange WHERE account_id = moved.id AND slot IS NULL
+    ) FROM journal LEFT JOIN moved ON true
+"""
+
+_MOVE_ROWS = """
+    WITH net (account_id, change) AS (VALUES {net})
+    UPDATE rewards_account SET balance = rewards_account.balance + net.change FROM net
+    WHERE rewards_account.id = net.account_id
+      AND (rewards_account.min_balance IS NULL OR rewards_account.balance + net.change >= rewards_account.min_balance)
+    RETURNING id, balance
+"""
+
+NET = """
+    SELECT account_id, sum(amount) AS change FROM (
+        SELECT credit_account_id AS account_id, amount FROM rewards_transfer WHERE journal_id = %s
+        UNION ALL
+        SELECT debit_account_id, -amount FROM rewards_transfer WHERE journal_id = %s
+    ) sides GROUP BY account_id
+"""
+
+WAITED_FOR = "account.min_balance IS NOT NULL AND (account.slots = 0 OR net.change > 0)"
+
+_LOCK_ACCOUNTS = f"""
+    SELECT count(*), count(CASE WHEN short THEN 1 END) FROM (
+        SELECT account.balance + net.change < account.min_balance AS short
+        FROM rewards_account account JOIN ({NET}) net ON net.account_id = account.id
+        WHERE {WAITED_FOR} ORDER BY account.id {{lock}}
+    ) locked
+"""
+
+_FIRST_SHORT_ACCOUNT = f"""
+    SELECT account.id, net.change FROM rewards_account account JOIN ({NET}) net ON net.account_id = account.id
+    WHERE {WAITED_FOR} AND account.balance + net.change < account.min_balance ORDER BY account.id LIMIT 1
+"""
+
+_MOVE_BALANCES = f"""
+    UPDATE rewards_account AS account SET balance = account.balance + net.change FROM ({NET}) net
+    WHERE account.id = net.account_id AND {WAITED_FOR}
+"""
+
+_FOLD_CHANGES = """
+    WITH folded AS (DELETE FROM rewards_balancechange WHERE account_id = %s RETURNING amount)
+    UPDATE rewards_account SET balance = balance + %s + (SELECT coalesce(sum(amount), 0) FROM folded) WHERE id = %s
+"""
+
+_DRAW_FROM_A_SLOT = """
+    UPDATE rewards_balancechange SET amount = amount + %s WHERE id = (
+        SELECT id FROM rewards_balancechange WHERE account_id = %s AND slot IS NOT NULL AND amount >= %s
+        ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    )
+"""
+
+_LOCK_ROW = "SELECT balance, min_balance, slots FROM rewards_account WHERE id = %s FOR NO KEY UPDATE"
+
+_LOCK_SLOTS = """
+    SELECT amount FROM rewards_balancechange WHERE account_id = %s AND slot IS NOT NULL
+    ORDER BY slot FOR NO KEY UPDATE
+"""
+
+_FILL_SLOTS = "UPDATE rewards_balancechange SET amount = %s WHERE account_id = %s AND slot IS NOT NULL"
+
+_SET_BALANCE = "UPDATE rewards_account SET balance = %s WHERE id = %s"
