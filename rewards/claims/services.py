@@ -146,10 +146,11 @@ def _claim(
     _require_active(claim_type, at)
     entries = recipe.evaluate(recipe.check_context(context))
     _count(claim_type, claimant, at)
-    parts = _parts(claim_type, claimant, entries)
+    users = _parties(claimant, entries)
+    _regenerate(users, entries, at)
+    parts = _parts(claim_type, users, entries)
     if by_user:
         _require_price(claim_type, parts)
-    _regenerate(parts, at)
     journal = ledger.post(
         f"claim:{made.pk}",
         "claim",
@@ -271,10 +272,25 @@ def _require_price(claim_type: ClaimType, parts: Sequence[_Part]) -> None:
 # --------------------------------------------------------------------------------------------------------------- money
 
 
-def _parts(claim_type: ClaimType, claimant: User, entries: Sequence[Entry]) -> list[_Part]:
-    """The lines with their accounts and whole amounts; those that come to less than a minor unit are left out."""
+def _parties(claimant: User, entries: Sequence[Entry]) -> dict[str | None, User]:
+    """Who is meant by the party of each line."""
     named = [entry.party for entry in entries if entry.party is not None]
-    users = {None: claimant, claimant.username: claimant, **(_users(named) if named else {})}
+    return {None: claimant, **(_users(named) if named else {})}
+
+
+def _regenerate(users: Mapping[str | None, User], entries: Sequence[Entry], at: datetime) -> None:
+    """Post the charges that are due to whoever's charges change, before they do.
+
+    Comes before anything of theirs is locked or created: who waits for a player's clock must not hold an account that
+    the one at the clock waits for.
+    """
+    whose = {users[entry.party] for entry in entries if entry.currency == REGENERATING}
+    for user in sorted(whose, key=lambda user: user.pk):
+        regenerate(user, at)
+
+
+def _parts(claim_type: ClaimType, users: Mapping[str | None, User], entries: Sequence[Entry]) -> list[_Part]:
+    """The lines with their accounts and whole amounts; those that come to less than a minor unit are left out."""
     sources = {Line.Direction.CREDIT: claim_type.funded_by, Line.Direction.DEBIT: BURN}
     wanted = {
         owner
@@ -305,13 +321,6 @@ def _split_sources(claim_type: ClaimType, parts: Sequence[_Part]) -> None:
     for part in parts:
         if part.direction == Line.Direction.CREDIT and part.counterpart.has_floor and not part.counterpart.slots:
             ledger.split(part.counterpart, SLOTS)
-
-
-def _regenerate(parts: Sequence[_Part], at: datetime) -> None:
-    """Post the charges that are due to whoever's charges change, before they do."""
-    users = {part.user for part in parts if part.currency == REGENERATING}
-    for user in sorted(users, key=lambda user: user.pk):
-        regenerate(user, at)
 
 
 def _result(claimant: User, parts: Sequence[_Part]) -> dict[str, Any]:
