@@ -53,6 +53,9 @@ EXPRESSIONS = {"currency": "lumees", "amount": "10 * floor", "when": "always"}  
 class ContextField(PrettyJsonField):
     """A JSON object; nothing means an empty one."""
 
+    def prepare_value(self, value: Any) -> str:
+        return super().prepare_value({} if value is None else value)
+
     def clean(self, value: Any) -> Any:
         cleaned = super().clean(value)
         if cleaned is None:
@@ -235,7 +238,9 @@ def entry_table(entries: Sequence[tuple[Entry, int, Currency]]) -> Table:
         (entry.party or NOBODY_NAMED, direction_badge(entry.direction), amount(minor, currency))
         for entry, minor, currency in entries
     ]
-    return Table(["Who", "", "Amount"], rows, frozenset({"Amount"}), "For this context it gives and takes nothing.")
+    return Table(
+        ["Who", "Direction", "Amount"], rows, frozenset({"Amount"}), "For this context it gives and takes nothing."
+    )
 
 
 def direction_badge(direction: str) -> SafeString:
@@ -478,7 +483,7 @@ class ClaimAdmin(BigList, ReadOnlyAdmin):
             for direction in (Line.Direction.CREDIT, Line.Direction.DEBIT)
             for each in (claim.result or {}).get(f"{direction}s", [])
         ]
-        table = Table(["Who", "", "Amount"], rows, frozenset({"Amount"}))
+        table = Table(["Who", "Direction", "Amount"], rows, frozenset({"Amount"}))
         return render_to_string("admin/table.html", {"table": table})
 
     @display(description="Balances left")

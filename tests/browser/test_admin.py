@@ -23,6 +23,8 @@ PAGES = [
     "/admin/rewards/transfer/",
     "/admin/rewards/activityevent/",
     "/admin/rewards/accrual/",
+    "/admin/rewards/claim/",
+    "/admin/rewards/claimtype/add/",
     "/admin/rewards/pool/",
     "/admin/rewards/parameter/",
     "/admin/rewards/jobrun/",
