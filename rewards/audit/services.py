@@ -50,11 +50,11 @@ def record(
     """
     event = AuditEvent(
         event_type=event_type,
-        distribution=distribution,  # type: ignore[misc]
-        user=user,
-        actor=actor,
+        distribution_id=distribution and distribution.pk,
+        user_id=user and user.pk,
+        actor_id=actor and actor.pk,
         amount=amount,
-        currency=currency,  # type: ignore[misc]
+        currency_id=currency and currency.pk,
         reward_id=storable_text(reward_id),
         reason=storable_text(reason),
         success=success,

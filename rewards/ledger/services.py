@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from rewards.common.amounts import MAX_MINOR, InvalidAmount
 from rewards.common.database import (
+    columns_of,
     insert_if_absent,
     is_postgresql,
     marks,
@@ -91,23 +92,20 @@ def accounts(wanted: Collection[tuple[User | str, str]]) -> dict[tuple[User | st
 
 
 def _read_accounts(user_ids: Sequence[int], codes: Sequence[str], currency_codes: Collection[str]) -> Iterator[Account]:
-    of_users = _ACCOUNTS.format(owner=f"user_id IN {marks(len(user_ids), 1)} AND account.code = ''")
-    of_system = _ACCOUNTS.format(owner=f"user_id IS NULL AND account.code IN {marks(len(codes), 1)}")
-    in_currencies = f" AND currency.code IN {marks(len(currency_codes), 1)}"
+    of_users = f"account.user_id IN {marks(len(user_ids), 1)} AND account.code = ''"
+    of_system = f"account.user_id IS NULL AND account.code IN {marks(len(codes), 1)}"
+    in_currencies = f"currency.code IN {marks(len(currency_codes), 1)}"
     sql, parameters = [], []
-    for ids, statement in ((user_ids, of_users), (codes, of_system)):
-        if ids:
-            sql.append(statement + in_currencies)
-            parameters += [*ids, *currency_codes]
+    for owners, owner in ((user_ids, of_users), (codes, of_system)):
+        if owners:
+            sql.append(f"{_ACCOUNTS} WHERE {owner} AND {in_currencies}")
+            parameters += [*owners, *currency_codes]
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(sql), parameters)
         rows = cursor.fetchall()
-    currencies: dict[int, Currency] = {}
-    for pk, user_id, code, balance, floor, slots, currency_id, currency_code, decimals, active in rows:
-        if currency_id not in currencies:
-            currencies[currency_id] = Currency(id=currency_id, code=currency_code, decimals=decimals, active=active)
-        account = Account(id=pk, user_id=user_id, code=code, balance=balance, min_balance=floor, slots=slots)
-        account.currency = currencies[currency_id]
+    for row in rows:
+        account = Account(*row[:_ACCOUNT_COLUMNS])
+        account.currency = Currency(*row[_ACCOUNT_COLUMNS:])
         yield account
 
 
@@ -400,12 +398,12 @@ def _same_journal(journal: Journal) -> Journal:
     return first
 
 
-_ACCOUNTS = """
-    SELECT account.id, account.user_id, account.code, account.balance, account.min_balance, account.slots, currency.id,
-        currency.code, currency.decimals, currency.active
+_ACCOUNTS = f"""
+    SELECT {columns_of(Account, "account")}, {columns_of(Currency, "currency")}
     FROM rewards_account account JOIN rewards_currency currency ON currency.id = account.currency_id
-    WHERE account.{owner}
 """
+
+_ACCOUNT_COLUMNS = len(Account._meta.concrete_fields)
 
 _LOCK_ACCOUNTS_OF = """
     SELECT count(*) FROM (
