@@ -243,11 +243,15 @@ def _name(reading: _Reading, node: ast.Name, depth: int) -> Step:
 
 def _floored_quotient(left: Decimal, right: Decimal) -> Decimal:
     """As Python's //, towards minus infinity; Decimal's own goes towards zero."""
+    if not right:
+        raise ZeroDivisionError
     quotient, rest = _CONTEXT.divmod(left, right)
     return _CONTEXT.subtract(quotient, Decimal(1)) if rest and (rest < 0) != (right < 0) else quotient
 
 
 def _floored_rest(left: Decimal, right: Decimal) -> Decimal:
+    if not right:
+        raise ZeroDivisionError
     rest = _CONTEXT.remainder(left, right)
     return _CONTEXT.add(rest, right) if rest and (rest < 0) != (right < 0) else rest
 
@@ -460,7 +464,7 @@ def _param(reading: _Reading, node: ast.Call, depth: int) -> Step:
 
 def _lookup(reading: _Reading, node: ast.Call, depth: int) -> Step:
     defaults = [keyword.value for keyword in node.keywords if keyword.arg == "default"]
-    if len(node.args) < 2 or len(defaults) != len(node.keywords):
+    if len(node.args) < 2 or len(node.keywords) > 1 or len(defaults) != len(node.keywords):
         raise reading.refused('Write lookup(param("key"), value), with default=x where nothing fits.', node)
     key, column = _key_of_parameter(reading, node.args[0]), reading.column(node)
     operands = reading.steps(node.args[1:], depth)
