@@ -115,12 +115,9 @@ def answer_once(answer: IdempotentAnswer, work: Callable[[], Response]) -> Respo
 
 
 def in_transaction(work: Callable[[], Response]) -> Response:
-    """Run `work` in one transaction, which an answer of 400 and above takes back.
+    """Run `work` in one transaction, which an answer of 400 and above takes back; again after a deadlock."""
 
-    Again, from the start, when PostgreSQL chose it to end a deadlock: five times, then the error goes on.
-    """
-    attempts = 1 if connection.in_atomic_block else ATTEMPTS
-    for left in reversed(range(attempts)):
+    def attempt() -> Response:
         try:
             with transaction.atomic():
                 response = work()
@@ -129,6 +126,19 @@ def in_transaction(work: Callable[[], Response]) -> Response:
                 return response
         except _Refused as refused:
             return refused.response
+
+    return again_after_deadlock(attempt)
+
+
+def again_after_deadlock(attempt: Callable[[], Response]) -> Response:
+    """What `attempt` answers, which is a transaction of its own.
+
+    Again, from the start, when PostgreSQL chose it to end a deadlock: five times, then the error goes on.
+    """
+    attempts = 1 if connection.in_atomic_block else ATTEMPTS
+    for left in reversed(range(attempts)):
+        try:
+            return attempt()
         except OperationalError as error:
             if not left or sqlstate(error) not in RETRIED:
                 raise
