@@ -82,13 +82,19 @@ def accounts(wanted: Collection[tuple[User | str, str]]) -> dict[tuple[User | st
     for account in _read_accounts([*users], codes, {code for _, code in wanted}):
         owner = users[account.user_id] if account.user_id else account.code
         found[owner, account.currency.code] = account
-    for owner, currency_code in set(wanted) - found.keys():
+    for owner, currency_code in sorted(set(wanted) - found.keys(), key=_order_of_creation):
         currency_found = Currency.objects.filter(code=currency_code).first()
         if currency_found is None:
             raise UnknownCurrency(f"There is no currency {currency_code!r}.", currency=currency_code)
         create = user_account if isinstance(owner, User) else system_account
         found[owner, currency_code] = create(owner, currency_found)  # type: ignore[operator]
     return found
+
+
+def _order_of_creation(wanted: tuple[User | str, str]) -> tuple[int, str, str]:
+    """The same for everybody, system accounts first: two who create the same accounts never wait crosswise."""
+    owner, currency_code = wanted
+    return (owner.pk, "", currency_code) if isinstance(owner, User) else (0, owner, currency_code)
 
 
 def _read_accounts(user_ids: Sequence[int], codes: Sequence[str], currency_codes: Collection[str]) -> Iterator[Account]:
