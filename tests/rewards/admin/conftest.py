@@ -13,6 +13,8 @@ from django.test import Client
 from rewards.activity.services import NewEvent, record_events
 from rewards.alerts.services import raise_alert
 from rewards.audit.services import seal_events
+from rewards.claims.models import ClaimType, Line
+from rewards.claims.services import claim
 from rewards.distributions.models import Distribution
 from rewards.jobs.models import ProcessHeartbeat
 from rewards.jobs.schedules import create_missing_schedules
@@ -117,6 +119,9 @@ def whole_product(failed_hour: Distribution) -> None:
     raise_alert("pool_nearly_dry", "treasury", "Three days are left.")
     ProcessHeartbeat.objects.create(name="worker@here:1", kind="worker")
     User.objects.filter(username="alice").update(is_special_partner=True)
+    claim_type = ClaimType.objects.create(slug="victory", sample_context={"floor": 7})
+    Line.objects.create(claim_type=claim_type, currency="points", amount="10 * floor")
+    claim(User.objects.get(username="alice"), "victory", "e1", {"floor": 7})
     seal_events()
 
 

@@ -26,7 +26,7 @@ MODELS = sorted((model for model in admin.site._registry), key=lambda model: mod
 MOST_QUERIES = 19
 LARGE_TABLES = (
     "rewards_transfer", "rewards_reward", "rewards_activityevent", "rewards_journal", "rewards_account",
-    "rewards_auditevent", "rewards_user", "rewards_jobrun",
+    "rewards_auditevent", "rewards_user", "rewards_jobrun", "rewards_claim",
 )  # fmt: skip
 
 
