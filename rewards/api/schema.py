@@ -38,12 +38,12 @@ class Schema(AutoSchema):
     def is_ours(self) -> bool:
         return isinstance(self.view, ApiView)
 
-    def get_description(self) -> str:
-        described = super().get_description()
-        if not self.is_ours:
-            return described
-        callers = " or ".join(kind.words for kind in callers_of(self.view, self.method))
-        return f"{described}\n\nFor {callers}.".strip()
+    def get_operation(self, *args: Any, **kwargs: Any) -> Any:
+        operation = super().get_operation(*args, **kwargs)
+        if operation is not None and self.is_ours:
+            callers = " or ".join(kind.words for kind in callers_of(self.view, self.method))
+            operation["description"] = f"{operation.get('description', '')}\n\nFor {callers}.".strip()
+        return operation
 
     def get_tags(self) -> list[str]:
         """The first noun of the path: `/api/claims/{claim_type}` is about claims."""
