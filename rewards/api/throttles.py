@@ -71,7 +71,8 @@ def count_sign_in(username: str) -> None:
 def count_call(bucket: str, limit: int) -> int:
     """Count a call of `bucket`, which has `limit` of them a minute: 0.
 
-    Where they are used up the call is not counted: the seconds after which one is let through again.
+    Where they are used up, the seconds after which one is let through again; whoever asks before that does not make
+    it longer.
     """
     try:
         return _count(bucket, limit, time.time())
@@ -90,7 +91,6 @@ def _count(bucket: str, limit: int, now: float) -> int:
         counts[-1] = cache.incr(keys[-1])
         if sum(counts) <= limit:
             return 0
-        counts[-1] = cache.decr(keys[-1])
     return _seconds_until_free(counts, limit, this_slice, now)
 
 

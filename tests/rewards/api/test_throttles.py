@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -25,6 +26,15 @@ NOON = "2026-11-21T12:00:00Z"
 def clock():
     with time_machine.travel(NOON, tick=False) as travelled:
         yield travelled
+
+
+@pytest.fixture
+def thread_changes_often():
+    """Between reading and writing, where there are two steps."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 def calls_let_through(bucket: str, limit: int, calls: int) -> int:
@@ -57,9 +67,11 @@ class TestCounting:
             assert calls_let_through("alice", 3, 5) == 3
 
     def test_what_was_refused_does_not_count(self, clock):
-        calls_let_through("alice", 3, 100)
-        clock.shift(60)
-        assert count_call("alice", 3) == 0
+        calls_let_through("alice", 3, 3)
+        clock.shift(30)
+        assert calls_let_through("alice", 3, 100) == 0
+        clock.shift(30)
+        assert calls_let_through("alice", 3, 100) == 3
 
     def test_whoever_keeps_to_it_is_never_refused(self, clock):
         """Ten a second, at every phase of the slices."""
@@ -78,11 +90,10 @@ class TestCounting:
         clock.shift(seconds)
         assert count_call("alice", 3) == 0
 
-    def test_calls_that_race_are_all_counted(self, clock):
+    def test_calls_that_race_are_all_counted(self, clock, thread_changes_often):
         with ThreadPoolExecutor(8) as pool:
             waits = list(pool.map(lambda number: count_call("alice", 300), range(600)))
-        assert waits.count(0) <= 300
-        assert waits.count(0) + calls_let_through("alice", 300, 300) == 300
+        assert waits.count(0) == 300
 
     def test_a_cache_in_trouble_lets_calls_pass_and_says_so(self, clock, monkeypatch, caplog):
         class Broken:
