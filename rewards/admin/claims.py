@@ -104,7 +104,7 @@ class LineForm(forms.ModelForm):
         if self.instance.pk is None:
             self.initial["order"] = None
         for name in EXPRESSIONS:
-            self.fields[name].widget = expression_input(self.fields[name].label, EXPRESSIONS[name])
+            self.fields[name].widget = expression_input(name.capitalize(), EXPRESSIONS[name])
         self.fields["party"].widget.attrs["placeholder"] = NOBODY_NAMED
 
     def clean(self) -> None:
@@ -147,7 +147,7 @@ class LineFormSet(forms.BaseInlineFormSet):
         return sorted(kept, key=lambda form: form.instance.order)
 
     def _stays(self, form: forms.ModelForm) -> bool:
-        return (form.instance.pk is not None or form.has_changed()) and not self._should_delete_form(form)
+        return (form.instance.pk is not None or form.has_changed()) and not self._should_delete_form(form)  # type: ignore[attr-defined]
 
 
 def put(owner: forms.ModelForm, lines: Sequence[forms.ModelForm], place: str, sentence: str) -> bool:
@@ -219,7 +219,7 @@ def preview_of_forms(form: forms.ModelForm, formset: LineFormSet) -> Preview:
     """The same for what stands in a form; its own errors come first."""
     if form.is_valid() and formset.is_valid():
         return preview_of(form.instance, [draft.instance for draft in formset.drafts()])
-    problems = [each for each in formset.non_form_errors() if each != NOT_SAVED] + problems_of(form)
+    problems = [str(each) for each in formset.non_form_errors() if each != NOT_SAVED] + problems_of(form)
     for number, line in enumerate(formset.forms, start=1):
         problems += [f"Line {number}, {problem}" for problem in problems_of(line)]
     return Preview(problems=problems)

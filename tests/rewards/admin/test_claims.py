@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -109,6 +110,18 @@ def test_an_administrator_changes_recipes(sign_in, ascension) -> None:
     answer = admin.post(address("change", ascension.pk), edited(admin, ascension, lines_0_amount="11 * floor"))
     assert answer.status_code == 302
     assert amounts(ascension) == ["11 * floor", "1 / 3"]
+
+
+def test_whoever_may_change_a_type_changes_its_lines_too_and_is_checked(make_user, sign_in, ascension) -> None:
+    clerk = make_user("clerk", is_staff=True)
+    clerk.user_permissions.add(*Permission.objects.filter(codename__in=["view_claimtype", "change_claimtype"]))
+    client = Client()
+    client.force_login(clerk)
+    url = address("change", ascension.pk)
+    assert errors_of(client.post(url, edited(client, ascension, lines_0_amount="10 *")))["lines-0-amount"]
+    assert client.post(url, edited(client, ascension, lines_0_amount="11")).status_code == 302
+    assert amounts(ascension) == ["11", "1 / 3"]
+    assert client.get(address("add")).status_code == 403
 
 
 def test_claims_are_looked_at_by_every_role_and_changed_by_none(sign_in, ascension, alice) -> None:
@@ -352,7 +365,7 @@ def test_claims_are_found_by_user_by_user_and_key_and_by_the_key_of_a_global_typ
     assert listed(root, q="bo") == [duel.pk, of_bob.pk]
     assert listed(root, q="alice floor_7_e1") == [of_alice.pk]
     assert listed(root, q="duel 9") == [duel.pk]
-    assert listed(root, q="nobody") == []
+    assert listed(root, q="nobody") == listed(root, q="carol floor_7_e1") == []
     assert listed(root, claim_type__id__exact=ascension.pk) == [of_bob.pk, of_alice.pk]
 
 
