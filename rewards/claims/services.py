@@ -275,7 +275,10 @@ def _require_price(claim_type: ClaimType, parts: Sequence[_Part]) -> None:
 def _parties(claimant: User, entries: Sequence[Entry]) -> dict[str | None, User]:
     """Who is meant by the party of each line."""
     named = [entry.party for entry in entries if entry.party is not None]
-    return {None: claimant, **(_users(named) if named else {})}
+    users: dict[str | None, User] = {None: claimant}
+    if named:
+        users.update(_users(named).items())
+    return users
 
 
 def _regenerate(users: Mapping[str | None, User], entries: Sequence[Entry], at: datetime) -> None:
