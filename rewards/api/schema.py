@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import get_doc
 from drf_spectacular.utils import OpenApiParameter
 
 from rewards.api.permissions import Anyone, Machines, callers_of
@@ -37,6 +38,10 @@ class Schema(AutoSchema):
     @property
     def is_ours(self) -> bool:
         return isinstance(self.view, ApiView)
+
+    def get_description(self) -> str:
+        """Of the handler alone: the words of a view are for who reads the code."""
+        return get_doc(getattr(self.view, self.method.lower())) if self.is_ours else super().get_description()
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Any:
         operation = super().get_operation(*args, **kwargs)

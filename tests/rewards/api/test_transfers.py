@@ -86,7 +86,9 @@ def test_refused(
     changed: dict[str, Any], status: int, code: str, field: str | None,
 ) -> None:  # fmt: skip
     fund(rich, points, 50)
-    Currency.objects.create(code="old", transferable=True, active=False)
+    old = Currency.objects.create(code="old", transferable=True)
+    fund(rich, old, 50)
+    Currency.objects.filter(pk=old.pk).update(active=False)
     answer = send(rich, **({"to": "bob", "currency": "coins", "amount": "1"} | changed))
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
