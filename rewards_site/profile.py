@@ -122,7 +122,7 @@ class Profile(ApiView):
         examples=[PROFILE_EXAMPLE],
     )
     def get(self, request: Request) -> Response:
-        return Response(profile_of(request.user, timezone.now()))
+        return Response(profile_of(request.user, timezone.now()))  # type: ignore[arg-type]
 
     @extend_schema(
         operation_id="change_profile",
@@ -138,7 +138,7 @@ class Profile(ApiView):
         ],
     )
     def patch(self, request: Request) -> Response:
-        user = change_profile(request.user, self.body(ProfileChanges))
+        user = change_profile(request.user, self.body(ProfileChanges))  # type: ignore[arg-type]
         return Response(profile_of(user, timezone.now()))
 
 
@@ -175,11 +175,14 @@ class Statement(ApiView):
     )
     def get(self, request: Request) -> Response:
         asked = self.query(StatementQuery)
-        lines, cursor = statement_page(request.user, asked["currency"], asked["limit"], asked.get("cursor"))
-        url = request.build_absolute_uri()
-        return Response(
-            {"results": lines, "next": cursor and replace_query_param(url, "cursor", cursor), "previous": None}
+        lines, older = statement_page(
+            request.user,  # type: ignore[arg-type]
+            asked["currency"],
+            asked["limit"],
+            asked.get("cursor"),
         )
+        following = older and replace_query_param(request.build_absolute_uri(), "cursor", older)
+        return Response({"results": lines, "next": following, "previous": None})
 
 
 # ------------------------------------------------------------------------------------------------------------- profile
@@ -285,8 +288,8 @@ def _shown(line: StatementLine, counterparty: str, currency: Currency) -> dict[s
 def _counterparties(account: Account, transfers: Iterable[Transfer]) -> list[str]:
     """Who stands on the other side of each: another user's name, else the code of a system account or of one's own."""
     others = [each.debit_account if each.credit_account_id == account.pk else each.credit_account for each in transfers]
-    ids = {other.user_id for other in others} - {None, account.user_id}
-    names = dict(User.objects.filter(pk__in=ids).values_list("pk", "username")) if ids else {}
+    ids = {other.user_id for other in others if other.user_id not in (None, account.user_id)}
+    names: dict[int | None, str] = dict(User.objects.filter(pk__in=ids).values_list("pk", "username")) if ids else {}
     return [names.get(other.user_id, other.code) for other in others]
 
 

@@ -26,7 +26,7 @@ class ClaimRequest(StrictSerializer):
     claim_key = TextField(
         required=False, help_text="Names the deed. It may be left out where the context gives it, as its type says"
     )
-    context = ObjectField(help_text="What the claim type asks for", default=dict)
+    context = ObjectField(help_text="What the claim type asks for", default=dict)  # type: ignore[assignment]
     user = UsernameField(required=False, help_text="Who claims; for machines. A user claims for himself")
 
 
@@ -85,7 +85,7 @@ class Claims(ApiView):
         by_user = isinstance(request.user, User)
 
         def work() -> Response:
-            claimant = _himself(request.user, asked) if by_user else _named(asked)
+            claimant = _himself(request.user, asked) if isinstance(request.user, User) else _named(asked)
             made = claim(claimant, claim_type, asked.get("claim_key"), asked["context"], by_user=by_user, at=at)
             return Response(public_result(made), status=201)
 
