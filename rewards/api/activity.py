@@ -37,7 +37,7 @@ class EventsField(serializers.ListField):
             raise ValidationError(f"At most {MOST_EVENTS} events are taken at once, not {len(data)}.")
         errors = {place: ["An event is a JSON object."] for place, event in enumerate(data) if type(event) is not dict}
         if errors:
-            raise ValidationError(errors)
+            raise ValidationError(errors)  # type: ignore[arg-type]
         return data
 
 
@@ -73,9 +73,14 @@ class Activity(ApiView):
     idempotency_key = "optional"
     body_limit_bytes = 12_000_000
 
-    @extend_schema(operation_id="record_activity", request=ActivityRequest, responses={200: ActivityAnswer})
+    @extend_schema(
+        operation_id="record_activity",
+        summary="Record what users did",
+        request=ActivityRequest,
+        responses={200: ActivityAnswer},
+    )
     def post(self, request: Request) -> Response:
-        """Record what users did: at most 10,000 events a call, each once by its `event_id`, however often sent."""
+        """At most 10,000 events a call, each once by its `event_id`, however often it is sent."""
         wanted, now = self.body(ActivityRequest), timezone.now()
         return self.once(request, lambda: record(wanted["events"], wanted["create_users"], now))
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import DataError
-from django.db.models import QuerySet
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -34,10 +33,10 @@ class Pages(CursorPagination):
             raise ValidationError({"limit": [f"The limit is a whole number from 1 to {MAX_LIMIT}."]})
         return int(text)
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         """One page. Raises `ValidationError` for a limit or cursor that cannot be."""
         try:
-            return super().paginate_queryset(queryset, request, view)
+            return super().paginate_queryset(queryset, request, view) or []
         except (NotFound, ValueError, OverflowError, DjangoValidationError, DataError) as error:
             # A cursor can hold anything: what the field cannot be compared with ends here.
             message = "This is no cursor: take it from `next` or `previous`, or leave it out."

@@ -53,6 +53,7 @@ BUILT_IN = {
     "not_acceptable": Kind(406, "Answers are JSON only: accept application/json."),
     "conflict": Kind(409, "Something like it stands already. Read what is there, then decide."),
     "request_in_progress": Kind(409, "The first request with this Idempotency-Key is still running. Repeat it later."),
+    "length_required": Kind(411, "Say how long the body is: send Content-Length, not chunks."),
     "too_large": Kind(413, "The body is larger than this address takes. Send it in several parts."),
     "unsupported_media_type": Kind(415, "Bodies are JSON in UTF-8: send Content-Type: application/json."),
     "rule_broken": Kind(422, "The values do not fit together, or name something that is gone."),
@@ -154,7 +155,9 @@ def _of_framework(error: drf.APIException) -> Response:
         headers["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
     if getattr(error, "wait", None) is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.wait)))  # type: ignore[attr-defined]
-    return problem_response(code, error.status_code, str(error.detail), headers=headers)
+    # The framework's own sentence gives way to the one that says what to do.
+    detail = "" if error.detail == error.default_detail else str(error.detail)
+    return problem_response(code, error.status_code, detail, headers=headers)
 
 
 def _code_of(error: drf.APIException) -> str:

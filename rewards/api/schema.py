@@ -39,7 +39,7 @@ class Schema(AutoSchema):
     def is_ours(self) -> bool:
         return isinstance(self.view, ApiView)
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]
         """Of the handler alone: the words of a view are for who reads the code."""
         return get_doc(getattr(self.view, self.method.lower())) if self.is_ours else super().get_description()
 

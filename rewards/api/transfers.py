@@ -49,11 +49,16 @@ class Transfers(ApiView):
     access = {"POST": [USER]}
     idempotency_key = "required"
 
-    @extend_schema(operation_id="transfer", request=TransferRequest, responses={201: TransferAnswer})
+    @extend_schema(
+        operation_id="transfer",
+        summary="Send an amount to another user",
+        request=TransferRequest,
+        responses={201: TransferAnswer},
+    )
     def post(self, request: Request) -> Response:
-        """Send an amount to another user. A pause of payouts does not stop it: it moves what users own already."""
+        """A pause of payouts does not stop it: it moves what users own already."""
         wanted = self.body(TransferRequest)
-        return self.once(request, lambda: self.send(request.user, **wanted))
+        return self.once(request, lambda: self.send(request.user, **wanted))  # type: ignore[arg-type]
 
     def send(self, sender: User, to: str, currency: str, amount: Any, note: str) -> Response:
         ensure(self.kept_answer is not None, "A transfer is keyed by its request.")

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from django.db.models import QuerySet
 from django.http import Http404
-from rest_framework.exceptions import NotAcceptable, NotFound, ValidationError
+from rest_framework.exceptions import APIException, NotAcceptable, NotFound, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -30,6 +30,14 @@ MAX_PATH_LENGTH = 190
 MAX_QUERY_PARAMETERS = 50
 
 _renderer = JSONRenderer()
+
+
+class LengthRequired(APIException):
+    """Django reads as many bytes as Content-Length says: of a body in chunks none, and it would count as empty."""
+
+    status_code = 411
+    default_code = "length_required"
+    default_detail = "Say how long the body is: send Content-Length, not chunks."
 
 
 class JsonOnly(DefaultContentNegotiation):
@@ -74,6 +82,8 @@ class ApiView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if len(request.path) > MAX_PATH_LENGTH or "\x00" in request.path:
             raise NotFound
+        if "HTTP_TRANSFER_ENCODING" in request.META:
+            raise LengthRequired
         super().initial(request, *args, **kwargs)
 
     def get_authenticate_header(self, request: Request) -> str:

@@ -235,6 +235,13 @@ def test_credentials_that_are_none(db: None, headers: dict[str, str]) -> None:
         assert "Bearer" in answer["WWW-Authenticate"]
 
 
+def test_bodies_of_unknown_length_are_not_taken_for_empty(call: Any) -> None:
+    headers = {"Transfer-Encoding": "chunked", "Idempotency-Key": "k"}
+    answer = call("post", "/api/claims/daily_quest", data=b"", headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (411, "length_required")
+
+
 def test_a_session_needs_the_csrf_token(alice: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
