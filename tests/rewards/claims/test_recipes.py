@@ -32,7 +32,7 @@ from rewards.claims.recipes import (
 )
 from rewards.ledger.errors import UnknownCurrency
 from rewards.parameters import services as parameters
-from rewards.parameters.models import Parameter
+from rewards.parameters.models import Parameter, ParameterVersion
 from rewards.parameters.services import create_missing_parameters, set_parameter
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -78,6 +78,7 @@ def schema(**properties: Any) -> dict[str, Any]:
 
 
 NUMBER = {"type": "number"}
+FLOOR = schema(floor=NUMBER)
 
 # ------------------------------------------------------------------------------------------------------------ checking
 
@@ -106,19 +107,19 @@ NUMBER = {"type": "number"}
         ("line 1.amount", "missing", gives(""), {}),
         ("line 1.amount", "column 5", gives("1 + os.path"), {}),
         ("line 1.amount", "no parameter 'claims.typo'", gives('param("claims.typo")'), {}),
-        ("line 1.amount", "no flour", gives("flour"), {"context_schema": schema(floor=NUMBER)}),
-        ("line 1.amount", "no today", gives("today"), {"context_schema": schema(floor=NUMBER)}),
-        ("line 1.when", "no flour", gives("1", when="flour > 1"), {"context_schema": schema(floor=NUMBER)}),
+        ("line 1.amount", "no flour", gives("flour"), {"context_schema": FLOOR}),
+        ("line 1.amount", "no today", gives("today"), {"context_schema": FLOOR}),
+        ("line 1.when", "no flour", gives("1", when="flour > 1"), {"context_schema": FLOOR}),
         ("line 1.when", "not an expression", gives("1", when="floor >"), {}),
         ("line 1.currency", "missing", gives("1", ""), {}),
-        ("line 1.currency", "no kind", gives("1", '"token_" + kind'), {"context_schema": schema(floor=NUMBER)}),
+        ("line 1.currency", "no kind", gives("1", '"token_" + kind'), {"context_schema": FLOOR}),
         ("line 1.currency", "not an expression", gives("1", "two words"), {}),
         ("line 1.party", "name of the context", gives("1", party="the winner"), {}),
-        ("line 1.party", "no winner", gives("1", party="winner"), {"context_schema": schema(floor=NUMBER)}),
+        ("line 1.party", "no winner", gives("1", party="winner"), {"context_schema": FLOOR}),
         ("line 1.direction", "gives (credit) or takes", gives("1", direction="steals"), {}),
         ("limit_per_user", "needs a limit", gives("1"), {"callers": "user"}),
         ("line 1.party", "from nobody else", takes("1", party="victim"), {"callers": "user"}),
-        ("sample_context", "floor", gives("1"), {"sample_context": {"floor": "x"}, "context_schema": schema(floor=NUMBER)}),
+        ("sample_context", "floor", gives("1"), {"sample_context": {"floor": ""}, "context_schema": FLOOR}),
         ("line 1.amount", "no 'floor'", gives("floor"), {"sample_context": {"sector": 1}}),
         ("line 1.amount", "not a number", gives('"x"'), {"sample_context": {"sector": 1}}),
         ("line 1.amount", "below zero", gives("0 - 1"), {"sample_context": {"sector": 1}}),
@@ -190,7 +191,14 @@ def test_lines_come_in_their_order_and_those_that_come_to_nothing_are_left_out(p
 
 @pytest.mark.parametrize(
     ("amount", "minor"),
-    [("1", 100), ("1.999", 199), ("0.009", 0), ("92233720368547758.07", 2**63 - 1), ("0.019999999999999999999", 1)],
+    [
+        ("1", 100),
+        ("1.999", 199),
+        ("0.009", 0),
+        ("92233720368547758.07", 2**63 - 1),
+        ("92233720368547758.0699999999999999999999999", 2**63 - 2),
+        ("0.019999999999999999999", 1),
+    ],
 )
 def test_amounts_are_rounded_down_to_the_minor_unit(coins, amount, minor):
     assert rounded(Entry(None, "credit", "coins", Decimal(amount)), coins) == minor
@@ -412,6 +420,18 @@ def test_recipes_are_read_once_and_again_after_a_change(django_assert_num_querie
     assert amounts() == [2]
     clock[0] += 1
     assert amounts() == [5]
+
+
+def test_each_change_to_a_recipe_moves_the_version_that_other_processes_look_at(points):
+    def version() -> int:
+        return ParameterVersion.objects.get().version
+
+    victory = saved(gives("2"))
+    versions = [version()]
+    for change in (victory.save, victory.lines.get().save, victory.lines.get().delete, victory.delete):
+        change()
+        versions.append(version())
+    assert versions == list(range(versions[0], versions[0] + 5))
 
 
 @pytest.mark.django_db(transaction=True)
