@@ -219,7 +219,7 @@ def _users(usernames: Sequence[Any]) -> dict[str, User]:
     names = {name for name in usernames if isinstance(name, str)}
     found = {user.username: user for user in User.objects.filter(username__in=names)}
     for name in usernames:
-        if name not in found:
+        if not isinstance(name, str) or name not in found:
             raise UnknownParty(f"There is no user {name!r}.", user=name)
     return found
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from rewards.claims.errors import ContextRefused, KeyMismatch, KeyMissing, RecipeFailed
+from rewards.claims.errors import ContextRefused, KeyMismatch, KeyMissing, RecipeFailed, UnknownParty
 from rewards.claims.models import ClaimType, Line
 from rewards.claims.recipes import compile_recipe, preview, recipe_of
+from rewards.claims.services import claim
 from rewards.claims.setup import CLAIM_TYPES, create_default_claim_types
 from rewards.parameters.services import set_parameter
 
@@ -313,3 +314,9 @@ def test_setup_creates_what_is_missing_and_keeps_what_was_changed(game):
 def test_what_ships_says_so_in_its_history(game):
     for model in (ClaimType, Line):
         assert set(model.history.values_list("history_change_reason", "history_user")) == {("default", None)}
+
+
+@pytest.mark.parametrize("winner", [["alice"], {"a": 1}, None, 5, True])
+def test_a_winner_who_is_no_username_is_unknown(game, alice, bob, winner):
+    with pytest.raises(UnknownParty):
+        claim(None, "pvp_victory", None, {"winner": winner, "loser": "bob", "encounter_id": "e1"})
