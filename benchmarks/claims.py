@@ -118,7 +118,8 @@ def run_in_processes(works: list[Work], seconds: float) -> list[tuple[int, list[
     """(claims made, seconds of each) by process. The clock starts when all of them are ready."""
     forked = multiprocessing.get_context("fork")
     ready, answers = forked.Barrier(len(works)), forked.Queue()
-    first_numbers = itertools.count(time.time_ns(), 1_000_000)
+    # Far apart, and not by a multiple of the number of users: processes do not meet at the same users in step.
+    first_numbers = itertools.count(time.time_ns(), 1_000_000 + USERS // 16 + 1)
     processes = [
         forked.Process(target=_keep_working, args=(work, seconds, next(first_numbers), ready, answers))
         for work in works

@@ -47,11 +47,6 @@ def table_of(model: type[models.Model]) -> str:
     return connection.ops.quote_name(model._meta.db_table)
 
 
-def columns_of(model: type[models.Model], alias: str) -> str:
-    """All columns of a table under an alias, in the order in which the model takes them as positional arguments."""
-    return ", ".join(f'{alias}."{field.column}"' for field in model._meta.concrete_fields)
-
-
 def insert(instance: models.Model) -> None:
     """INSERT a new row and set its primary key, without signals: a quarter of the work of `save`."""
     sql, values = _insertion(type(instance), connection.vendor, "").filled(instance)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from django.db import DataError, IntegrityError, connection
@@ -30,6 +31,11 @@ from rewards.common.errors import ensure
 from rewards.ledger.errors import InsufficientFunds
 from rewards.ledger.models import Account, BalanceChange, Journal
 
+BUSY_SECONDS = 0.1
+"""So long a process does not try again to get at the row of an account without a floor that it found busy."""
+
+_busy_until: dict[int, float] = {}  # account id → monotonic seconds
+
 
 @dataclass(frozen=True)
 class Move:
@@ -46,10 +52,10 @@ def write_posting(journal: Journal, moves: Sequence[Move]) -> bool:
     Waits for a concurrent writer of the same key. The accounts in `moves` that have a floor carry their new balance
     afterwards. Raises `InsufficientFunds`, and `InvalidAmount` for a balance beyond 64 bits.
     """
-    journal.created_at = timezone.now()
     changes = _Changes.of(moves)
+    journal.created_at = timezone.now()
     with _balances_fit():
-        balances = (_post_in_one if is_postgresql() else _post_in_steps)(journal, moves, changes)
+        balances = (_post_under_locks if is_postgresql() else _post_alone)(journal, moves, changes)
     if balances is None:
         return False
     for short in sorted(pk for pk in changes.waited_for if pk not in balances):
@@ -83,43 +89,69 @@ class _Changes:
         waited_for = tuple(pk for pk in net if net[pk] and pk not in drawn and pk not in free)
         return cls(dict(net), waited_for, free, drawn)
 
-    def rows(self) -> list[int]:
-        """(account id, change), one after the other, of those whose row is changed."""
-        return [value for pk in (*self.waited_for, *self.free) for value in (pk, self.net[pk])]
 
+def _post_under_locks(journal: Journal, moves: Sequence[Move], changes: _Changes) -> dict[int, int] | None:
+    """Account id → its balance now, of those that hold enough; None when the key stands already.
 
-def _post_in_one(journal: Journal, moves: Sequence[Move], changes: _Changes) -> dict[int, int] | None:
-    """One statement. Account id → its balance now, of those that hold enough; None when the key stands already."""
+    The rows are locked by a statement before the one that changes them, so that this one sees what the others who
+    held them have left. (An UPDATE that locks as it goes may pass over a row that was changed meanwhile.)
+    """
+    locked = _lock_rows(changes)
+    net = [(pk, changes.net[pk]) for pk, enough in locked.items() if enough]
+    beside = [(pk, changes.net[pk]) for pk in changes.free if pk not in locked]
     opened, values = insert_if_absent_sql(journal, unique=["key"])
-    net = changes.rows() or [0, 0]  # SQL knows no empty lists; there is no account 0
-    waited_for, free = changes.waited_for or (0,), changes.free or (0,)
-    transfers = _transfer_values(moves, journal.created_at, [])
     with connection.cursor() as cursor:
         cursor.execute(
-            _POST.format(journal=opened, moves=marks(5, len(moves)), net=marks(2, len(net) // 2)),
-            [*values, *transfers, *net, waited_for, free, free],
+            _POST.format(
+                journal=opened,
+                moves=marks(5, len(moves)),
+                net=_values(net),
+                beside=_values(beside),
+            ),
+            [*values, *_transfer_values(moves, journal.created_at, [])],
         )
         posted = cursor.fetchall()
-        if not posted:
-            return None
-        has_been_written(journal, posted[0][0])
-        for _, pk, _, others_left_something in posted:
+    if not posted:
+        return None
+    has_been_written(journal, posted[0][0])
+    return {pk: balance for _, pk, balance in posted if pk is not None}
+
+
+def _lock_rows(changes: _Changes) -> dict[int, bool]:
+    """Account id → whether it holds enough, of those whose rows this transaction now has.
+
+    Waits for those with a floor, in ascending id. Of those without, only the ones that nobody has are taken, and what
+    others left beside them is folded in; whoever found one busy does not try again at once.
+    """
+    tried = [pk for pk in changes.free if _busy_until.get(pk, 0) < monotonic()]
+    if not changes.waited_for and not tried:
+        return {}
+    with connection.cursor() as cursor:
+        no_account = (0,)  # SQL knows no empty lists
+        cursor.execute(_LOCK_ROWS, [changes.waited_for or no_account, tuple(tried) or no_account])
+        rows = cursor.fetchall()
+        for pk, _, _, others_left_something in rows:
             if others_left_something:
                 cursor.execute(_FOLD_CHANGES, [pk, 0, pk])
-    return {pk: balance for _, pk, balance, _ in posted if pk is not None}
+    locked = {pk: floor is None or balance + changes.net[pk] >= floor for pk, balance, floor, _ in rows}
+    _busy_until.update({pk: monotonic() + BUSY_SECONDS for pk in tried if pk not in locked})
+    return locked
 
 
-def _post_in_steps(journal: Journal, moves: Sequence[Move], changes: _Changes) -> dict[int, int] | None:
+def _values(pairs: Sequence[tuple[int, int]]) -> str:
+    """Rows of our own numbers as SQL. There is no account 0: SQL knows no empty list."""
+    return ", ".join(f"({pk}, {change})" for pk, change in pairs or [(0, 0)])
+
+
+def _post_alone(journal: Journal, moves: Sequence[Move], changes: _Changes) -> dict[int, int] | None:
     """The same where one transaction writes at a time: nothing is locked, nothing is left beside a row."""
     if not insert_if_absent(journal, unique=["key"]):
         return None
     transfers = _transfer_values(moves, sql_instant(journal.created_at), [journal.pk])
-    net = changes.rows()
+    net = _values([(pk, changes.net[pk]) for pk in (*changes.waited_for, *changes.free)])
     with connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {TRANSFER_COLUMNS} VALUES {marks(6, len(moves))}", transfers)
-        if not net:
-            return {}
-        cursor.execute(_MOVE_ROWS.format(net=marks(2, len(net) // 2)), net)
+        cursor.execute(_MOVE_ROWS.format(net=net))
         return dict(cursor.fetchall())
 
 
@@ -232,36 +264,34 @@ TRANSFER_COLUMNS = """
     rewards_transfer (journal_id, debit_account_id, credit_account_id, currency_id, amount, created_at)
 """
 
-# Whoever finds the key taken gets no row, and has locked and changed nothing.
+_LOCK_ROWS = """
+    SELECT id, balance, min_balance, false FROM (
+        SELECT id, balance, min_balance FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE
+    ) waited_for
+    UNION ALL
+    SELECT id, balance, min_balance, EXISTS (
+        SELECT 1 FROM rewards_balancechange WHERE account_id = free.id AND slot IS NULL
+    ) FROM (
+        SELECT id, balance, min_balance FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    ) free
+"""
+
+# The rows in `net` are locked. Whoever finds the key taken gets no row, and has changed nothing.
 _POST = f"""
     WITH journal AS ({{journal}}),
     written AS (
         INSERT INTO {TRANSFER_COLUMNS} SELECT journal.id, move.* FROM journal, (VALUES {{moves}}) move
     ),
-    net (account_id, change) AS (VALUES {{net}}),
-    waited_for AS (
-        SELECT account.id FROM journal, rewards_account account WHERE account.id IN %s
-        ORDER BY account.id FOR NO KEY UPDATE OF account
-    ),
-    free AS (
-        SELECT account.id FROM journal, rewards_account account WHERE account.id IN %s
-        ORDER BY account.id FOR NO KEY UPDATE OF account SKIP LOCKED
-    ),
     moved AS (
         UPDATE rewards_account account SET balance = account.balance + net.change
-        FROM net JOIN (SELECT id FROM waited_for UNION ALL SELECT id FROM free) ready ON ready.id = net.account_id
-        WHERE account.id = net.account_id
-          AND (account.min_balance IS NULL OR account.balance + net.change >= account.min_balance)
-        RETURNING account.id, account.balance
+        FROM journal, (VALUES {{net}}) net (account_id, change)
+        WHERE account.id = net.account_id RETURNING account.id, account.balance
     ),
     left_beside AS (
         INSERT INTO rewards_balancechange (account_id, amount)
-        SELECT account_id, change FROM journal, net
-        WHERE account_id IN %s AND account_id NOT IN (SELECT id FROM free)
+        SELECT account_id, change FROM journal, (VALUES {{beside}}) net (account_id, change) WHERE account_id <> 0
     )
-    SELECT journal.id, moved.id, moved.balance, EXISTS (
-        SELECT 1 FROM rewards_balancechange WHERE account_id = moved.id AND slot IS NULL
-    ) FROM journal LEFT JOIN moved ON true
+    SELECT journal.id, moved.id, moved.balance FROM journal LEFT JOIN moved ON true
 """
 
 _MOVE_ROWS = """

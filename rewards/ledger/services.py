@@ -24,7 +24,6 @@ from django.utils import timezone
 
 from rewards.common.amounts import MAX_MINOR, InvalidAmount
 from rewards.common.database import (
-    columns_of,
     insert_if_absent,
     is_postgresql,
     marks,
@@ -74,7 +73,8 @@ def user_account(user: User, currency: Currency, code: str = "") -> Account:
 def accounts(wanted: Collection[tuple[User | str, str]]) -> dict[tuple[User | str, str], Account]:
     """The accounts of (a user, or a system code) in a currency named by its code, created at zero where missing.
 
-    One query where they all stand. Raises `UnknownCurrency`.
+    One query where they all stand; what a posting does not need is read when it is asked for. Raises
+    `UnknownCurrency`.
     """
     users = {owner.pk: owner for owner, _ in wanted if isinstance(owner, User)}
     codes = [owner for owner, _ in wanted if isinstance(owner, str)]
@@ -109,9 +109,12 @@ def _read_accounts(user_ids: Sequence[int], codes: Sequence[str], currency_codes
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(sql), parameters)
         rows = cursor.fetchall()
+    currencies: dict[int, Currency] = {}
     for row in rows:
-        account = Account(*row[:_ACCOUNT_COLUMNS])
-        account.currency = Currency(*row[_ACCOUNT_COLUMNS:])
+        if row[0] not in currencies:
+            currencies[row[0]] = Currency.from_db(connection.alias, _CURRENCY_FIELDS, row[: len(_CURRENCY_FIELDS)])
+        account = Account.from_db(connection.alias, _ACCOUNT_FIELDS, row[len(_CURRENCY_FIELDS) :])
+        account.currency = currencies[row[0]]
         yield account
 
 
@@ -404,12 +407,14 @@ def _same_journal(journal: Journal) -> Journal:
     return first
 
 
+_CURRENCY_FIELDS = ("id", "code", "decimals", "active")
+_ACCOUNT_FIELDS = ("id", "currency_id", "user_id", "code", "balance", "min_balance", "slots")
+
 _ACCOUNTS = f"""
-    SELECT {columns_of(Account, "account")}, {columns_of(Currency, "currency")}
+    SELECT {", ".join(f"currency.{each}" for each in _CURRENCY_FIELDS)},
+        {", ".join(f"account.{each}" for each in _ACCOUNT_FIELDS)}
     FROM rewards_account account JOIN rewards_currency currency ON currency.id = account.currency_id
 """
-
-_ACCOUNT_COLUMNS = len(Account._meta.concrete_fields)
 
 _LOCK_ACCOUNTS_OF = """
     SELECT count(*) FROM (

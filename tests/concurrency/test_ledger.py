@@ -10,6 +10,7 @@ from threading import Event
 import pytest
 from django.db import connection, transaction
 
+from rewards.ledger import posting
 from rewards.ledger import services as ledger
 from rewards.ledger.errors import AlreadyReversed, IdempotencyConflict, InsufficientFunds
 from rewards.ledger.models import BURN, ISSUANCE, Account, BalanceChange, Journal, Transfer
@@ -215,6 +216,7 @@ def test_issuance_is_part_of_everything_and_holds_up_nobody(alice, bob, carol, c
 
     assert ledger.balance(issuance) == -131
     assert broken_promises() == []
+    time.sleep(2 * posting.BUSY_SECONDS)
     committed(ledger.credit, carol, coins, 1, "whoever comes next", "")
     assert not BalanceChange.objects.exists()
     assert Account.objects.get(pk=issuance.pk).balance == ledger.balance(issuance) == -132
@@ -232,6 +234,7 @@ def test_changes_left_by_many_are_all_folded_in(make_user, coins):
 
     issuance = ledger.system_account(ISSUANCE, coins)
     assert ledger.balance(issuance) == -181
+    time.sleep(2 * posting.BUSY_SECONDS)
     committed(ledger.credit, people[0], coins, 1, "the last", "")
     assert not BalanceChange.objects.exists()
     assert Account.objects.get(pk=issuance.pk).balance == -182
@@ -305,6 +308,27 @@ def test_what_is_spent_and_reversed_at_once_is_one_or_the_other(alice, bob, coin
         )
         assert {type(spent), type(reversed_)} == {Journal, InsufficientFunds}
         assert holdings(alice, coins) == 0
+    assert broken_promises() == []
+
+
+# ------------------------------------------------------------------------------------------------- one much used wallet
+
+
+def test_many_who_credit_one_user_at_once_all_succeed(alice, coins, points):
+    """Nothing of a posting is passed over because its row was changed while the statement was under way."""
+    wanted = {(alice, "coins"), (alice, "points"), (ISSUANCE, "coins"), (ISSUANCE, "points")}
+
+    def keep_crediting(name: int) -> None:
+        for number in range(40):
+            with transaction.atomic():
+                accounts = ledger.accounts(wanted)
+                both = [Move(accounts[ISSUANCE, code], accounts[alice, code], 1) for code in ("coins", "points")]
+                ledger.post(f"{name}:{number}", "won", both)
+
+    with transaction.atomic():
+        ledger.accounts(wanted)
+    assert at_once(*[partial(keep_crediting, name) for name in range(12)]) == [None] * 12
+    assert (holdings(alice, coins), holdings(alice, points)) == (480, 480)
     assert broken_promises() == []
 
 
