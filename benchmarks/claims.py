@@ -231,18 +231,27 @@ def raw_claims(url: str) -> Callable[[int], object]:
     amounts = {currencies["lumees"]: 100, currencies["xp"]: 50}
     result = json.dumps({"credits": [], "debits": [], "balances": {}})
 
+    claim_ids: list[int] = []
+
+    def next_claim_id() -> int:
+        """A thousand at a time: asking for each would be a statement more."""
+        if not claim_ids:
+            cursor.execute("SELECT nextval('rewards_claim_id_seq') FROM generate_series(1, 1000)")
+            claim_ids.extend(each for (each,) in cursor.fetchall())
+        return claim_ids.pop()
+
     def one(number: int) -> None:
-        user = people[number % len(people)]
+        user, claim_id = people[number % len(people)], next_claim_id()
         cursor.execute(
             "INSERT INTO rewards_journal (key, kind, reason, source, fingerprint, created_at, metadata) "
-            "VALUES (%s, 'raw', 'PvE victory', '', '', now(), '{}') RETURNING id",
-            [f"raw:{number}"],
+            "VALUES (%s, 'claim', 'PvE victory', '', '', now(), '{}') RETURNING id",
+            [f"claim:{claim_id}"],
         )
         (journal,) = cursor.fetchone()
         cursor.execute(
-            "INSERT INTO rewards_claim (user_id, claim_type_id, claim_key, is_global, context, result, journal_id, "
-            "claimed_at) VALUES (%s, %s, %s, false, %s, %s, %s, now()) ON CONFLICT DO NOTHING RETURNING id",
-            [user, claim_type, f"raw-{number}", json.dumps(CONTEXT), result, journal],
+            "INSERT INTO rewards_claim (id, user_id, claim_type_id, claim_key, is_global, context, result, journal_id, "
+            "claimed_at) VALUES (%s, %s, %s, %s, false, %s, %s, %s, now()) ON CONFLICT DO NOTHING RETURNING id",
+            [claim_id, user, claim_type, f"raw-{number}", json.dumps(CONTEXT), result, journal],
         )
         cursor.fetchone()
         transfers = [
