@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -14,6 +15,7 @@ from rewards.api.permissions import USER
 from rewards.api.serializers import AmountField, StrictSerializer, TextField, UsernameField
 from rewards.api.views import ApiView
 from rewards.audit.services import record
+from rewards.claims.charges import regenerate_before
 from rewards.common.amounts import InvalidAmount
 from rewards.common.errors import RewardsError, ensure
 from rewards.ledger import services as ledger
@@ -54,6 +56,13 @@ class Transfers(ApiView):
         summary="Send an amount to another user",
         request=TransferRequest,
         responses={201: TransferAnswer},
+        examples=[
+            OpenApiExample(
+                "Lunch",
+                request_only=True,
+                value={"to": "bob", "currency": "coins", "amount": "12.50", "note": "Lunch"},
+            )
+        ],
     )
     def post(self, request: Request) -> Response:
         """A pause of payouts does not stop it: it moves what users own already."""
@@ -64,6 +73,7 @@ class Transfers(ApiView):
         ensure(self.kept_answer is not None, "A transfer is keyed by its request.")
         recipient, sent = _recipient(to), _currency(currency)
         minor = _minor(sent, amount)
+        regenerate_before((sender, recipient), sent.code, timezone.now())
         # The caller's own key is never a journal's: nobody can block another one's.
         key = f"transfer:{self.kept_answer.pk}"  # type: ignore[union-attr]
         journal = ledger.transfer(sender, recipient, sent, minor, key, note, actor=sender)

@@ -9,6 +9,7 @@ not get lost or counted twice, and so that two who change them wait for each oth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -76,6 +77,14 @@ def regenerate(user: User, at: datetime) -> int:
         clock.counted_from = counted_from
         clock.save(update_fields=["counted_from"])
     return gain
+
+
+def regenerate_before(users: Iterable[User], currency_code: str, at: datetime) -> None:
+    """What must come before anything changes accounts of these users in a currency: `regenerate`, in the order of
+    locks, where it is the one that regenerates. Requires a transaction."""
+    if currency_code == REGENERATING:
+        for user in sorted(users, key=lambda user: user.pk):
+            regenerate(user, at)
 
 
 def raise_maximum(user: User, to: int, *, reason: str, at: datetime) -> int:

@@ -28,7 +28,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
-from rewards.claims.charges import REGENERATING, raise_maximum, regenerate
+from rewards.claims.charges import REGENERATING, raise_maximum, regenerate_before
 from rewards.claims.errors import InvalidKey, UnknownCurrency
 from rewards.claims.keys import LONGEST_KEY, is_key
 from rewards.claims.models import Claim
@@ -240,9 +240,7 @@ def _currency_for(users: Iterable[User], code: str, at: datetime | None) -> Curr
     currency = Currency.objects.filter(code=code).first()
     if currency is None:
         raise UnknownCurrency(f"There is no currency {code!r}. Create it first.", currency=code)
-    if code == REGENERATING:
-        for user in sorted(users, key=lambda user: user.pk):
-            regenerate(user, at or timezone.now())
+    regenerate_before(users, code, at or timezone.now())
     return currency
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import transaction
+from django.utils import timezone
 
 from rewards.access.models import IdempotentAnswer
 from rewards.audit.models import AuditEvent
+from rewards.claims.charges import charges, regenerate
 from rewards.ledger.checks import run_checks
 from rewards.ledger.models import Currency, Journal, Transfer
 from rewards.ledger.services import require_payouts_running
@@ -145,3 +148,18 @@ def test_whatever_a_user_is_called(
 
     assert (answer.status_code, answer.json()["to"], answer.json()["note"]) == (201, name, name)
     assert balance(friend, coins) == 1_00
+
+
+def test_time_that_passed_while_the_sender_was_full_brings_no_charge(alice: User, bob: User, send: Any) -> None:
+    """What is due is posted before charges are sent: else the time before it would count again afterwards."""
+    charge = Currency.objects.create(code="drop_charges", name="Charges", decimals=0, transferable=True)
+    now = timezone.now()
+    User.objects.filter(pk=alice.pk).update(date_joined=now - timedelta(days=20))
+    alice.refresh_from_db()
+    with transaction.atomic():
+        regenerate(alice, now - timedelta(days=10))
+    assert charges(alice, now).balance == 3
+
+    assert send(alice, to="bob", currency=charge.code, amount=3).status_code == 201
+    assert charges(alice, now).balance == 0
+    assert charges(alice, timezone.now() + timedelta(hours=1)).balance == 1
