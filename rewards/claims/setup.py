@@ -114,7 +114,8 @@ _PVP = Shipped(
     required={"winner": _USERNAME, "loser": _USERNAME, "encounter_id": _ID},
     sample={"winner": "alice", "loser": "bob", "encounter_id": "e1"},
     lines=[
-        _gives(currency, f'param("claims.pvp_victory.{party}_{currency}")', party=party)
+        # Nobody wins against himself, and takes both shares.
+        _gives(currency, f'param("claims.pvp_victory.{party}_{currency}")', party=party, when="winner != loser")
         for party in ("winner", "loser")
         for currency in ("lumees", "xp")
     ],

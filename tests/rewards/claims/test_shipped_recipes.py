@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from rewards.claims.errors import ContextRefused, KeyMismatch, KeyMissing, RecipeFailed, UnknownParty
-from rewards.claims.models import ClaimType, Line
+from rewards.claims.errors import ContextRefused, KeyMismatch, KeyMissing, NothingToClaim, RecipeFailed, UnknownParty
+from rewards.claims.models import Claim, ClaimType, Line
 from rewards.claims.recipes import compile_recipe, preview, recipe_of
 from rewards.claims.services import claim
 from rewards.claims.setup import CLAIM_TYPES, create_default_claim_types
+from rewards.ledger.models import Account
 from rewards.parameters.services import set_parameter
 
 TODAY = date(2026, 11, 21)
@@ -127,6 +128,13 @@ def test_both_sides_of_a_fight_get_something(game, alice, bob):
         change(f"claims.pvp_victory.{name}", number)
     gives, _ = worked_out("pvp_victory", **fight)
     assert gives == {"alice:lumees": 1, "alice:xp": 2, "bob:lumees": 3, "bob:xp": 4}
+
+
+def test_nobody_wins_against_himself(game, alice):
+    with pytest.raises(NothingToClaim):
+        claim(None, "pvp_victory", None, {"winner": "alice", "loser": "alice", "encounter_id": "e1"})
+    assert not Claim.objects.exists()
+    assert not Account.objects.filter(user=alice).exists()
 
 
 def test_a_pve_victory(game):
