@@ -31,8 +31,6 @@ urlpatterns = [
     *endpoint("profile", Profile, "profile"),
     *endpoint("profile/statement", Statement, "statement"),
     path("", include("rewards.api.urls")),
-    *endpoint("profile", Profile, "profile"),
-    *endpoint("profile/statement", Statement, "statement"),
     *endpoint("api/schema", SpectacularAPIView, "schema"),
     *endpoint("api/docs", SpectacularSwaggerView, "docs", url_name="schema"),
     re_path(r"^(?:api|profile)(?:/|\Z)", nothing_here),

@@ -50,11 +50,11 @@ def record(
     """
     event = AuditEvent(
         event_type=event_type,
-        distribution_id=distribution and distribution.pk,
-        user_id=user and user.pk,
-        actor_id=actor and actor.pk,
+        distribution_id=_pk_of(distribution),
+        user_id=_pk_of(user),
+        actor_id=_pk_of(actor),
         amount=amount,
-        currency_id=currency and currency.pk,
+        currency_id=_pk_of(currency),
         reward_id=storable_text(reward_id),
         reason=storable_text(reason),
         success=success,
@@ -63,6 +63,10 @@ def record(
     )
     insert(event)
     return event
+
+
+def _pk_of(row: Model | None) -> Any:
+    return None if row is None else row.pk
 
 
 def seal_events(limit: int = 1000) -> int:
