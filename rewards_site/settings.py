@@ -204,7 +204,7 @@ def cache() -> dict:
         settings = env.cache_url_config(CELERY_BROKER_URL)
     elif _broker == "filesystem":
         settings = {
-            "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+            "BACKEND": "rewards_site.cache.CountingFileCache",
             "LOCATION": _queue("cache"),
             "OPTIONS": {"MAX_ENTRIES": 10_000},
         }
