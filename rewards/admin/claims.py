@@ -82,11 +82,10 @@ class ClaimTypeForm(forms.ModelForm):
             "slug", "title", "active", "callers", "scope", "starts_at", "ends_at", "limit_per_user", "limit_period",
             "key_pattern", "funded_by", "context_schema", "sample_context",
         ]  # fmt: skip
+        help_texts = {"key_pattern": escape(ClaimType._meta.get_field("key_pattern").help_text)}  # it shows <names>
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "key_pattern" in self.fields:
-            self.fields["key_pattern"].help_text = escape(self.fields["key_pattern"].help_text)  # it shows <names>
         self.instance.form = self  # where the check of type and lines together puts what is wrong with the type
 
 
@@ -291,9 +290,12 @@ class ClaimTypeAdmin(HistoryAdmin):
         return [(None, {"fields": ["slug", "title"]}), *self.fieldsets[1:-1], context]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ClaimType | None = None) -> list[str]:
-        """What claims were made under keeps its meaning: the name, and for whom a key is spent."""
+        """What claims were made under keeps its meaning: the name, for whom a key is spent, and how it is made.
+
+        With another pattern a deed would have another key, and whoever repeats its claim would be rewarded again.
+        """
         fixed = ["schema_shown", "sample_shown"]
-        return [*fixed, "slug", "scope"] if obj is not None and obj.claims.exists() else fixed
+        return [*fixed, "slug", "scope", "key_pattern"] if obj is not None and obj.claims.exists() else fixed
 
     # ------------------------------------------------------------------------------------------------------- in columns
 

@@ -13,7 +13,7 @@ from rewards.claims.contexts import ContextSchema, plain_context
 from rewards.claims.errors import ContextRefused, InvalidRecipe, RecipeFailed, UnknownClaimType
 from rewards.claims.expressions import Expression, ExpressionError, Value, compile_expression
 from rewards.claims.keys import key_for, names_in
-from rewards.claims.models import Claim, ClaimType, Line
+from rewards.claims.models import ClaimType, Line
 from rewards.common.amounts import MAX_MINOR
 from rewards.common.errors import RewardsError
 from rewards.ledger.errors import UnknownCurrency
@@ -191,14 +191,6 @@ def rounded(entry: Entry, currency: Currency) -> int:
     if minor > MAX_MINOR:
         raise RecipeFailed(f"An amount of {entry.amount:.0f} {currency} is too large: it must fit 64 bits.")
     return minor
-
-
-def problems_of_change(claim_type: ClaimType) -> dict[str, str]:
-    """Field → sentence, for what may not change any more because claims were made. Looks at the saved row."""
-    before = ClaimType.objects.filter(pk=claim_type.pk).values_list("scope", flat=True).first()
-    if before in (None, claim_type.scope) or not Claim.objects.filter(claim_type=claim_type).exists():
-        return {}
-    return {"scope": "There are claims already, and their keys count within the old scope: make a new claim type."}
 
 
 # ------------------------------------------------------------------------------------------------------------ compiling

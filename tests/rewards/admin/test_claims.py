@@ -316,13 +316,15 @@ def test_the_last_version_on_a_page_is_compared_with_the_first_of_the_next(sign_
     assert [(change.old, change.new) for change in newest.changes] == [("Ascension", "Later")]
 
 
-def test_name_and_scope_stay_once_there_are_claims(sign_in, ascension, alice) -> None:
+def test_name_scope_and_key_stay_once_there_are_claims(sign_in, ascension, alice) -> None:
     root = sign_in()
-    sent = edited(root, ascension, scope="global", slug="renamed")
+    sent = edited(root, ascension, scope="global", slug="renamed", key_pattern="<encounter_id>")
     won(alice, 7, "e1")
     assert root.post(address("change", ascension.pk), sent).status_code == 302
     ascension.refresh_from_db()
     assert (ascension.scope, ascension.slug) == ("user", "ascension")
+    assert ascension.key_pattern == "floor_<floor>_<encounter_id>"
+    assert "&lt;today&gt; is the date" in root.get(address("change", ascension.pk)).content.decode()
 
 
 def test_a_recipe_that_was_claimed_is_not_deleted_but_can_be_switched_off(sign_in, ascension, alice) -> None:

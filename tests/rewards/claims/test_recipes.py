@@ -20,13 +20,12 @@ from rewards.claims.errors import (
     RecipeFailed,
     UnknownClaimType,
 )
-from rewards.claims.models import Claim, ClaimType, Line
+from rewards.claims.models import ClaimType, Line
 from rewards.claims.recipes import (
     Entry,
     Recipe,
     compile_recipe,
     preview,
-    problems_of_change,
     recipe_of,
     rounded,
 )
@@ -155,17 +154,6 @@ def test_users_may_claim_what_costs_them_or_is_limited(points):
 def test_currencies_that_are_not_in_the_sample_are_looked_for_when_claimed(points):
     with pytest.raises(UnknownCurrency, match="gems"):
         preview(recipe(gives("1", "gems")), {})
-
-
-def test_scope_stays_once_there_are_claims(alice, points):
-    victory = saved(gives("1"))
-    victory.scope = "global"
-    assert problems_of_change(victory) == {}
-    Claim.objects.create(user=alice, claim_type=victory, claim_key="a")
-    assert list(problems_of_change(victory)) == ["scope"]
-    victory.scope = "user"
-    assert problems_of_change(victory) == {}
-    assert problems_of_change(ClaimType(slug="new", scope="global")) == {}
 
 
 # ----------------------------------------------------------------------------------------------------------- evaluating
