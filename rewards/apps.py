@@ -7,9 +7,10 @@ class RewardsConfig(AppConfig):
     verbose_name = "Rewards"
 
     def ready(self) -> None:
-        from rewards.audit import receivers  # noqa: F401 - importing connects them
+        import rewards.audit.receivers  # importing connects them
+        import rewards.claims.receivers
+        import rewards.ledger.receivers  # noqa: F401
         from rewards.claims import checks as claims
-        from rewards.claims import receivers as announcing  # noqa: F401 - so does this
         from rewards.common.database import create_missing_guards
         from rewards.distributions import checks as distributions
         from rewards.pools.programmes import register_all

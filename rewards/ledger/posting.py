@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from time import monotonic
 from typing import Any
 
@@ -32,9 +33,11 @@ from rewards.ledger.errors import InsufficientFunds
 from rewards.ledger.models import Account, BalanceChange, Journal
 
 BUSY_SECONDS = 0.1
-"""So long a process does not try again to get at the row of an account without a floor that it found busy."""
+"""So often at most a process tries to get at the row of an account without a floor that it found busy, and looks what
+others left beside such rows."""
 
 _busy_until: dict[int, float] = {}  # account id → monotonic seconds
+_look_beside_at = 0.0  # monotonic seconds
 
 
 @dataclass(frozen=True)
@@ -97,18 +100,15 @@ def _post_under_locks(journal: Journal, moves: Sequence[Move], changes: _Changes
     held them have left. (An UPDATE that locks as it goes may pass over a row that was changed meanwhile.)
     """
     locked = _lock_rows(changes)
-    net = [(pk, changes.net[pk]) for pk, enough in locked.items() if enough]
-    beside = [(pk, changes.net[pk]) for pk in changes.free if pk not in locked]
+    net = [(pk, changes.net[pk]) for pk, enough in locked.items() if enough] or _NOTHING
+    beside = [(pk, changes.net[pk]) for pk in changes.free if pk not in locked] or _NOTHING
     opened, values = insert_if_absent_sql(journal, unique=["key"])
     with connection.cursor() as cursor:
         cursor.execute(
             _POST.format(
-                journal=opened,
-                moves=marks(5, len(moves)),
-                net=_values(net),
-                beside=_values(beside),
+                journal=opened, moves=marks(5, len(moves)), net=marks(2, len(net)), beside=marks(2, len(beside))
             ),
-            [*values, *_transfer_values(moves, journal.created_at, [])],
+            [*values, *_transfer_values(moves, journal.created_at, []), *chain(*net), *chain(*beside)],
         )
         posted = cursor.fetchall()
     if not posted:
@@ -121,26 +121,31 @@ def _lock_rows(changes: _Changes) -> dict[int, bool]:
     """Account id → whether it holds enough, of those whose rows this transaction now has.
 
     Waits for those with a floor, in ascending id. Of those without, only the ones that nobody has are taken, and what
-    others left beside them is folded in; whoever found one busy does not try again at once.
+    others left beside them is folded in now and then; whoever found one busy does not try again at once.
     """
-    tried = [pk for pk in changes.free if _busy_until.get(pk, 0) < monotonic()]
+    global _look_beside_at
+    now = monotonic()
+    tried = [pk for pk in changes.free if _busy_until.get(pk, 0) < now]
     if not changes.waited_for and not tried:
         return {}
+    looks_beside = _look_beside_at < now
     with connection.cursor() as cursor:
         no_account = (0,)  # SQL knows no empty lists
-        cursor.execute(_LOCK_ROWS, [changes.waited_for or no_account, tuple(tried) or no_account])
+        statement = _LOCK_ROWS.format(left_beside=_LEFT_BESIDE if looks_beside else "false")
+        cursor.execute(statement, [changes.waited_for or no_account, tuple(tried) or no_account])
         rows = cursor.fetchall()
         for pk, _, _, others_left_something in rows:
             if others_left_something:
                 cursor.execute(_FOLD_CHANGES, [pk, 0, pk])
+    if looks_beside:
+        _look_beside_at = now + BUSY_SECONDS
     locked = {pk: floor is None or balance + changes.net[pk] >= floor for pk, balance, floor, _ in rows}
-    _busy_until.update({pk: monotonic() + BUSY_SECONDS for pk in tried if pk not in locked})
+    _busy_until.update({pk: now + BUSY_SECONDS for pk in tried if pk not in locked})
     return locked
 
 
-def _values(pairs: Sequence[tuple[int, int]]) -> str:
-    """Rows of our own numbers as SQL. There is no account 0: SQL knows no empty list."""
-    return ", ".join(f"({pk}, {change})" for pk, change in pairs or [(0, 0)])
+_NOTHING = [(0, 0)]
+"""In place of an empty list of changes, which SQL does not know: there is no account 0."""
 
 
 def _post_alone(journal: Journal, moves: Sequence[Move], changes: _Changes) -> dict[int, int] | None:
@@ -148,10 +153,10 @@ def _post_alone(journal: Journal, moves: Sequence[Move], changes: _Changes) -> d
     if not insert_if_absent(journal, unique=["key"]):
         return None
     transfers = _transfer_values(moves, sql_instant(journal.created_at), [journal.pk])
-    net = _values([(pk, changes.net[pk]) for pk in (*changes.waited_for, *changes.free)])
+    net = [(pk, changes.net[pk]) for pk in (*changes.waited_for, *changes.free)] or _NOTHING
     with connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {TRANSFER_COLUMNS} VALUES {marks(6, len(moves))}", transfers)
-        cursor.execute(_MOVE_ROWS.format(net=net))
+        cursor.execute(_MOVE_ROWS.format(net=marks(2, len(net))), [*chain(*net)])
         return dict(cursor.fetchall())
 
 
@@ -264,14 +269,14 @@ TRANSFER_COLUMNS = """
     rewards_transfer (journal_id, debit_account_id, credit_account_id, currency_id, amount, created_at)
 """
 
+_LEFT_BESIDE = "EXISTS (SELECT 1 FROM rewards_balancechange WHERE account_id = free.id AND slot IS NULL)"
+
 _LOCK_ROWS = """
     SELECT id, balance, min_balance, false FROM (
         SELECT id, balance, min_balance FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE
     ) waited_for
     UNION ALL
-    SELECT id, balance, min_balance, EXISTS (
-        SELECT 1 FROM rewards_balancechange WHERE account_id = free.id AND slot IS NULL
-    ) FROM (
+    SELECT id, balance, min_balance, {left_beside} FROM (
         SELECT id, balance, min_balance FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
     ) free
 """

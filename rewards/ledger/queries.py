@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from django.db.models import Exists, OuterRef, QuerySet, Sum
 
+from rewards.ledger.errors import UnknownCurrency
 from rewards.ledger.models import Currency, Transfer
+from rewards.parameters.services import derived_cache
 from rewards.users.models import User
 
 
@@ -28,3 +30,17 @@ def earned(user: User, currency: Currency) -> int:
     """What a user has ever earned in a currency, in minor units. Spending does not lower it, a reversal does."""
     mine = earnings(currency).filter(credit_account__user=user)
     return int(mine.aggregate(total=Sum("amount", default=0))["total"])
+
+
+def currency_named(code: str) -> Currency:
+    """The currency of a code, kept per process: what an operator changes is seen within a second.
+
+    Raises `UnknownCurrency`.
+    """
+    cache = derived_cache()
+    if ("currency", code) not in cache:
+        currency = Currency.objects.filter(code=code).first()
+        if currency is None:
+            raise UnknownCurrency(f"There is no currency {code!r}.", currency=code)
+        cache["currency", code] = currency
+    return cache["currency", code]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -38,7 +38,6 @@ from rewards.ledger.errors import (
     NotTransferable,
     PayoutsPaused,
     SameAccount,
-    UnknownCurrency,
 )
 from rewards.ledger.models import BURN, ISSUANCE, WITHOUT_FLOOR, Account, BalanceChange, Currency, Journal, Transfer
 from rewards.ledger.posting import (
@@ -51,6 +50,7 @@ from rewards.ledger.posting import (
     stored_balance,
     write_posting,
 )
+from rewards.ledger.queries import currency_named
 from rewards.parameters.services import param
 from rewards.users.models import User
 
@@ -76,18 +76,15 @@ def accounts(wanted: Collection[tuple[User | str, str]]) -> dict[tuple[User | st
     One query where they all stand; what a posting does not need is read when it is asked for. Raises
     `UnknownCurrency`.
     """
+    currencies = {code: currency_named(code) for _, code in wanted}
     users = {owner.pk: owner for owner, _ in wanted if isinstance(owner, User)}
-    codes = [owner for owner, _ in wanted if isinstance(owner, str)]
+    codes = {owner for owner, _ in wanted if isinstance(owner, str)}
     found: dict[tuple[User | str, str], Account] = {}
-    for account in _read_accounts([*users], codes, {code for _, code in wanted}):
-        owner = users[account.user_id] if account.user_id else account.code
-        found[owner, account.currency.code] = account
-    for owner, currency_code in sorted(set(wanted) - found.keys(), key=_order_of_creation):
-        currency_found = Currency.objects.filter(code=currency_code).first()
-        if currency_found is None:
-            raise UnknownCurrency(f"There is no currency {currency_code!r}.", currency=currency_code)
+    for account in _read_accounts(users, codes, {currency.pk: currency for currency in currencies.values()}):
+        found[users[account.user_id] if account.user_id else account.code, account.currency.code] = account
+    for owner, code in sorted(set(wanted) - found.keys(), key=_order_of_creation):
         create = user_account if isinstance(owner, User) else system_account
-        found[owner, currency_code] = create(owner, currency_found)  # type: ignore[operator]
+        found[owner, code] = create(owner, currencies[code])  # type: ignore[operator]
     return found
 
 
@@ -97,24 +94,23 @@ def _order_of_creation(wanted: tuple[User | str, str]) -> tuple[int, str, str]:
     return (owner.pk, "", currency_code) if isinstance(owner, User) else (0, owner, currency_code)
 
 
-def _read_accounts(user_ids: Sequence[int], codes: Sequence[str], currency_codes: Collection[str]) -> Iterator[Account]:
-    of_users = f"account.user_id IN {marks(len(user_ids), 1)} AND account.code = ''"
-    of_system = f"account.user_id IS NULL AND account.code IN {marks(len(codes), 1)}"
-    in_currencies = f"currency.code IN {marks(len(currency_codes), 1)}"
-    sql, parameters = [], []
-    for owners, owner in ((user_ids, of_users), (codes, of_system)):
-        if owners:
-            sql.append(f"{_ACCOUNTS} WHERE {owner} AND {in_currencies}")
-            parameters += [*owners, *currency_codes]
+def _read_accounts(
+    user_ids: Collection[int], codes: Collection[str], currencies: Mapping[int, Currency]
+) -> Iterator[Account]:
+    owners = []
+    if user_ids:
+        owners.append(f"user_id IN {marks(len(user_ids), 1)} AND code = ''")
+    if codes:
+        owners.append(f"user_id IS NULL AND code IN {marks(len(codes), 1)}")
+    in_currencies = f"currency_id IN {marks(len(currencies), 1)}"
     with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(sql), parameters)
+        cursor.execute(
+            f"{_ACCOUNTS} WHERE {in_currencies} AND ({' OR '.join(owners)})", [*currencies, *user_ids, *codes]
+        )
         rows = cursor.fetchall()
-    currencies: dict[int, Currency] = {}
     for row in rows:
-        if row[0] not in currencies:
-            currencies[row[0]] = Currency.from_db(connection.alias, _CURRENCY_FIELDS, row[: len(_CURRENCY_FIELDS)])
-        account = Account.from_db(connection.alias, _ACCOUNT_FIELDS, row[len(_CURRENCY_FIELDS) :])
-        account.currency = currencies[row[0]]
+        account = Account.from_db(connection.alias, _ACCOUNT_FIELDS, row)
+        account.currency = currencies[account.currency_id]
         yield account
 
 
@@ -407,14 +403,9 @@ def _same_journal(journal: Journal) -> Journal:
     return first
 
 
-_CURRENCY_FIELDS = ("id", "code", "decimals", "active")
 _ACCOUNT_FIELDS = ("id", "currency_id", "user_id", "code", "balance", "min_balance", "slots")
 
-_ACCOUNTS = f"""
-    SELECT {", ".join(f"currency.{each}" for each in _CURRENCY_FIELDS)},
-        {", ".join(f"account.{each}" for each in _ACCOUNT_FIELDS)}
-    FROM rewards_account account JOIN rewards_currency currency ON currency.id = account.currency_id
-"""
+_ACCOUNTS = f"SELECT {', '.join(_ACCOUNT_FIELDS)} FROM rewards_account"
 
 _LOCK_ACCOUNTS_OF = """
     SELECT count(*) FROM (
