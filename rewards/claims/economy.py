@@ -165,7 +165,11 @@ def redeem_tokens_for_multi_summon(user: User, kind: str, count: int, *, key: st
 
 
 def execute_drop(user: User, *, key: str, player_class: str | None = None, at: datetime | None = None) -> Claim:
-    """Auric coins for a drop charge, more for some classes of players. Once per `key`."""
+    """Auric coins for a drop charge, more for some classes of players. Once per `key`.
+
+    Over the API the class is what the player's own client says, so it is a taste and no proof: see the parameter
+    `drop_system.class_bonus`.
+    """
     context = {} if player_class is None else {"player_class": player_class}
     return claim(user, "drop_execution", key, context, at=at)
 

@@ -89,7 +89,8 @@ _PLAYERS: dict[str, Definition] = {
     "drop_system.auric_coin_per_drop": _amount(5, "Auric coins that a drop gives, before the bonus of the class."),
     "drop_system.class_bonus": Definition(
         {},
-        "Player class → what the auric coins of a drop are multiplied by; 1 for classes that are not in it.",
+        "Player class → what the auric coins of a drop are multiplied by; 1 for classes that are not in it. A player's "
+        "own client says his class: no class may have more than any player may take.",
         'an object such as {"alchemist": "1.5"}',
         table_of(decimal_number(0, 1_000)),
     ),
