@@ -12,7 +12,6 @@ import random
 import re
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.db import OperationalError, connection, transaction
@@ -23,13 +22,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from rewards.access.models import IdempotentAnswer
+from rewards.access.services import ANSWERS_KEPT
 from rewards.api.authentication import Machine
 from rewards.api.database_errors import RETRIED, sqlstate
 from rewards.common.database import insert_if_absent, is_postgresql
 from rewards.common.errors import RewardsError
 from rewards.ledger.errors import IdempotencyConflict
 
-KEYS_LIVE = timedelta(days=30)
 DUPLICATES_WAIT_SECONDS = 5
 ATTEMPTS = 5
 LONGEST_PAUSE_SECONDS = 0.05
@@ -148,7 +147,7 @@ def again_after_deadlock(attempt: Callable[[], Response]) -> Response:
 
 def _begin(answer: IdempotentAnswer) -> IdempotentAnswer | None:
     """Write the row, or find the one that stands; one that is too old makes room."""
-    oldest = answer.created_at - KEYS_LIVE
+    oldest = answer.created_at - ANSWERS_KEPT
     while not _insert(answer):
         kept = IdempotentAnswer.objects.filter(caller=answer.caller, endpoint=answer.endpoint, key=answer.key).first()
         if kept is not None and kept.created_at > oldest:

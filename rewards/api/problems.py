@@ -41,10 +41,6 @@ class Kind(NamedTuple):
 BUILT_IN = {
     "invalid_request": Kind(400, "A field or parameter is missing, unknown or not as it must be: see `errors`."),
     "malformed_json": Kind(400, "The body is not JSON that can be read in one way only and kept as it is."),
-    "invalid_idempotency_key": Kind(400, "An Idempotency-Key is 1 to 255 visible ASCII characters."),
-    "idempotency_key_required": Kind(
-        400, "Send the header Idempotency-Key: something random, and the same again whenever you repeat the request."
-    ),
     "not_authenticated": Kind(401, "Send an API key (x-api-key) or a token (Authorization: Bearer …), or sign in."),
     "authentication_failed": Kind(401, "These credentials are not valid. Check them, or ask for new ones."),
     "permission_denied": Kind(403, "This caller may not do this."),

@@ -20,7 +20,7 @@ drop charges change gets those that were due first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -49,14 +49,14 @@ def add_resource(
     user: User, currency: str, amount: Amount, *, key: str, reason: str, at: datetime | None = None
 ) -> Journal:
     """Issue `amount` to the player."""
-    return _add("add_resource", user, currency, amount, key, reason, at)
+    return _post(ledger.credit, "add_resource", user, currency, amount, key, reason, at)
 
 
 def subtract_resource(
     user: User, currency: str, amount: Amount, *, key: str, reason: str, at: datetime | None = None
 ) -> Journal:
     """Take `amount` from the player and burn it."""
-    return _subtract("subtract_resource", user, currency, amount, key, reason, at)
+    return _post(ledger.debit, "subtract_resource", user, currency, amount, key, reason, at)
 
 
 def transfer_resource(
@@ -78,27 +78,27 @@ def transfer_resource(
 
 def add_shards(user: User, kind: str, amount: Amount, *, key: str, reason: str) -> Journal:
     """Issue shards of a kind: the currency `shard_<kind>`."""
-    return _add("add_shards", user, f"shard_{kind}", amount, key, reason)
+    return _post(ledger.credit, "add_shards", user, f"shard_{kind}", amount, key, reason)
 
 
 def subtract_shards(user: User, kind: str, amount: Amount, *, key: str, reason: str) -> Journal:
     """Take shards of a kind from the player and burn them."""
-    return _subtract("subtract_shards", user, f"shard_{kind}", amount, key, reason)
+    return _post(ledger.debit, "subtract_shards", user, f"shard_{kind}", amount, key, reason)
 
 
 def add_xp(user: User, amount: Amount, *, key: str, reason: str) -> Journal:
     """Issue experience points."""
-    return _add("add_xp", user, "xp", amount, key, reason)
+    return _post(ledger.credit, "add_xp", user, "xp", amount, key, reason)
 
 
 def spend_tokens(user: User, kind: str, amount: Amount, *, key: str, reason: str) -> Journal:
     """Take tokens of a kind (the currency `token_<kind>`) from the player and burn them."""
-    return _subtract("spend_tokens", user, f"token_{kind}", amount, key, reason)
+    return _post(ledger.debit, "spend_tokens", user, f"token_{kind}", amount, key, reason)
 
 
 def add_drop_charges(user: User, amount: Amount, *, key: str, reason: str, at: datetime | None = None) -> Journal:
     """Give drop charges, also above the player's maximum: regeneration then waits until they are spent."""
-    return _add("add_drop_charges", user, REGENERATING, amount, key, reason, at)
+    return _post(ledger.credit, "add_drop_charges", user, REGENERATING, amount, key, reason, at)
 
 
 def award_floor_tokens(user: User, floor: int, *, key: str, reason: str) -> Journal | None:
@@ -221,22 +221,21 @@ def derived_stats(user: User) -> DerivedStats:
 # ---------------------------------------------------------------------------------------------------------- the steps
 
 
-def _add(
-    service: str, user: User, code: str, amount: Amount, key: str, reason: str, at: datetime | None = None
+def _post(
+    move: Callable[[User, Currency, int, str, str], Journal],
+    service: str,
+    user: User,
+    code: str,
+    amount: Amount,
+    key: str,
+    reason: str,
+    at: datetime | None = None,
 ) -> Journal:
+    """`move` is the ledger's `credit` or `debit`."""
     journal_key = _journal_key(service, user, key)
     with transaction.atomic():
         currency = _currency_for((user,), code, at)
-        return ledger.credit(user, currency, currency.to_minor(amount), journal_key, reason)
-
-
-def _subtract(
-    service: str, user: User, code: str, amount: Amount, key: str, reason: str, at: datetime | None = None
-) -> Journal:
-    journal_key = _journal_key(service, user, key)
-    with transaction.atomic():
-        currency = _currency_for((user,), code, at)
-        return ledger.debit(user, currency, currency.to_minor(amount), journal_key, reason)
+        return move(user, currency, currency.to_minor(amount), journal_key, reason)
 
 
 def _currency_for(users: Iterable[User], code: str, at: datetime | None) -> Currency:

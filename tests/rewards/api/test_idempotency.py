@@ -14,9 +14,10 @@ from django.utils import timezone
 from rest_framework.response import Response
 
 from rewards.access.models import IdempotentAnswer, Right
+from rewards.access.services import ANSWERS_KEPT
 from rewards.api import idempotency, transfers
 from rewards.api.database_errors import sqlstate
-from rewards.api.idempotency import ATTEMPTS, KEYS_LIVE, body_hash, in_transaction
+from rewards.api.idempotency import ATTEMPTS, body_hash, in_transaction
 from rewards.ledger.models import Currency, Journal
 from rewards.users.models import User
 from tests.concurrency.racing import PATIENCE_SECONDS, at_once, in_process, threads, was_killed
@@ -114,9 +115,9 @@ def test_keys_live_for_thirty_days(alice: User, coins_of_alice: Any, send: Any) 
     send(alice, raw=BODY)
     rows = IdempotentAnswer.objects.all()
 
-    rows.update(created_at=timezone.now() - KEYS_LIVE + timedelta(minutes=1))
+    rows.update(created_at=timezone.now() - ANSWERS_KEPT + timedelta(minutes=1))
     assert "Idempotent-Replayed" in send(alice, raw=BODY)
-    rows.update(created_at=timezone.now() - KEYS_LIVE)
+    rows.update(created_at=timezone.now() - ANSWERS_KEPT)
     assert "Idempotent-Replayed" not in send(alice, raw=OTHER_AMOUNT)
     assert "Idempotent-Replayed" in send(alice, raw=OTHER_AMOUNT)
     assert rows.count() == 1
