@@ -29,7 +29,17 @@ class SealedMeanwhile(RewardsError):
     http_status = 409
 
 
-def record(
+def record(event_type: str, **about: Any) -> AuditEvent:
+    """Write one event, in the caller's transaction: what is rolled back leaves no event behind.
+
+    `about` is what `new_event` takes.
+    """
+    event = new_event(event_type, **about)
+    insert(event)
+    return event
+
+
+def new_event(
     event_type: str,
     *,
     distribution: Model | None = None,
@@ -43,12 +53,12 @@ def record(
     error_message: str = "",
     data: Mapping[str, Any] | None = None,
 ) -> AuditEvent:
-    """Write one event, in the caller's transaction: what is rolled back leaves no event behind.
+    """An event that is not written yet.
 
     `distribution` and `currency` are rows of those models, which stand above this package; `amount` is in minor units.
     In `data`, decimals, dates, UUIDs, floats and integers beyond ±(2**53 - 1) become text.
     """
-    event = AuditEvent(
+    return AuditEvent(
         event_type=event_type,
         distribution_id=_pk_of(distribution),
         user_id=_pk_of(user),
@@ -61,8 +71,6 @@ def record(
         error_message=storable_text(error_message),
         data=storable(dict(data or {})),
     )
-    insert(event)
-    return event
 
 
 def _pk_of(row: Model | None) -> Any:

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from rewards.audit.services import record
+from rewards.audit.services import new_event
 from rewards.claims.charges import REGENERATING, regenerate
 from rewards.claims.errors import (
     AlreadyClaimed,
@@ -32,12 +32,12 @@ from rewards.claims.errors import (
 )
 from rewards.claims.models import Claim, ClaimCount, ClaimType, Line
 from rewards.claims.recipes import Entry, Recipe, recipe_of, rounded
-from rewards.common.database import insert_if_absent, table_of
+from rewards.common.database import execute_together, insert_if_absent, insert_sql, table_of
 from rewards.common.errors import RewardsError
 from rewards.common.periods import Day, Hour, Month, Period
 from rewards.ledger import services as ledger
 from rewards.ledger.models import BURN, ISSUANCE, Account
-from rewards.ledger.services import Move
+from rewards.ledger.posting import Held, Move
 from rewards.users.models import User
 
 SLOTS = 16
@@ -76,7 +76,8 @@ def claim(
     except Exception as error:
         _log_failure(error, about)
         raise
-    amounts = {"credits": made.result["credits"], "debits": made.result["debits"]}
+    result: dict[str, Any] = made.result
+    amounts = {"credits": result["credits"], "debits": result["debits"]}
     extra = {"event": "claim", **about, "user": made.user.username, "amounts": amounts, "success": True, "error": None}
     logger.info("Claimed %s %s", claim_type, key, extra=extra)
     return made
@@ -148,7 +149,7 @@ def _claim(
     _count(claim_type, claimant, at)
     users = _parties(claimant, entries)
     _regenerate(users, entries, at)
-    parts = _parts(claim_type, users, entries)
+    parts, held = _parts(claim_type, users, entries)
     if by_user:
         _require_price(claim_type, parts)
     journal = ledger.post(
@@ -159,16 +160,11 @@ def _claim(
         actor=claimant if by_user else None,
         source=f"claim:{made.pk}",
         savepoint=False,
+        held=held,
     )
-    _complete(made, journal.pk, _result(claimant, parts))
-    record(
-        "claimed",
-        user=claimant,
-        actor=claimant if by_user else None,
-        reason=claim_type.slug,
-        data={"claim_id": made.pk, "claim_key": key, **{each: made.result[each] for each in ("credits", "debits")}},
-    )
+    made.result = _result(claimant, parts)
     made.journal = journal
+    _complete(made, actor=claimant if by_user else None)
     return made
 
 
@@ -188,13 +184,23 @@ def _write_once(made: Claim) -> None:
     raise AlreadyClaimed(sentence, claim=first)
 
 
-def _complete(made: Claim, journal_id: int, result: dict[str, Any]) -> None:
-    made.result = result
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {table_of(Claim)} SET result = %s, journal_id = %s WHERE id = %s",
-            [json.dumps(result), journal_id, made.pk],
-        )
+def _complete(made: Claim, actor: User | None) -> None:
+    """Fill the claim's row, and write the audit event."""
+    result: dict[str, Any] = made.result
+    event = new_event(
+        "claimed",
+        user=made.user,
+        actor=actor,
+        reason=made.claim_type.slug,
+        data={
+            "claim_id": made.pk,
+            "claim_key": made.claim_key,
+            "credits": result["credits"],
+            "debits": result["debits"],
+        },
+    )
+    filled = f"UPDATE {table_of(Claim)} SET result = %s, journal_id = %s WHERE id = %s"
+    execute_together((filled, [json.dumps(result), made.journal_id, made.pk]), insert_sql(event))
 
 
 def _require_active(claim_type: ClaimType, at: datetime) -> None:
@@ -292,8 +298,10 @@ def _regenerate(users: Mapping[str | None, User], entries: Sequence[Entry], at: 
         regenerate(user, at)
 
 
-def _parts(claim_type: ClaimType, users: Mapping[str | None, User], entries: Sequence[Entry]) -> list[_Part]:
-    """The lines with their accounts and whole amounts; those that come to less than a minor unit are left out."""
+def _parts(
+    claim_type: ClaimType, users: Mapping[str | None, User], entries: Sequence[Entry]
+) -> tuple[list[_Part], Held]:
+    """The lines with their accounts, locked, and whole amounts; what is less than a minor unit is left out."""
     sources = {Line.Direction.CREDIT: claim_type.funded_by, Line.Direction.DEBIT: BURN}
     wanted = {
         owner
@@ -303,7 +311,9 @@ def _parts(claim_type: ClaimType, users: Mapping[str | None, User], entries: Seq
             (sources[Line.Direction(entry.direction)], entry.currency),
         )
     }
-    accounts = ledger.accounts(wanted) if wanted else {}
+    if not wanted:
+        raise NothingToClaim()
+    accounts, held = ledger.hold_accounts(wanted)
     parts = []
     for entry in entries:
         user, source = users[entry.party], sources[Line.Direction(entry.direction)]
@@ -314,7 +324,7 @@ def _parts(claim_type: ClaimType, users: Mapping[str | None, User], entries: Seq
     if not parts:
         raise NothingToClaim()
     _split_sources(claim_type, parts)
-    return parts
+    return parts, held
 
 
 def _split_sources(claim_type: ClaimType, parts: Sequence[_Part]) -> None:

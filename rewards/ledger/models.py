@@ -20,8 +20,9 @@ ISSUANCE = "issuance"
 TREASURY = "treasury"
 BURN = "burn"
 
-# Where units come from: the only system account that may go below zero.
-WITHOUT_FLOOR = frozenset({ISSUANCE})
+# Where units come from, the only one that goes below zero, and where they end: parts of everything that is issued or
+# spent, so nobody is to wait for their rows.
+WITHOUT_FLOOR = frozenset({ISSUANCE, BURN})
 
 
 class Currency(models.Model):

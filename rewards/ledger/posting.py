@@ -8,7 +8,7 @@ split takes a slot that is free. Readers add the rows up in one statement.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -33,11 +33,14 @@ from rewards.ledger.errors import InsufficientFunds
 from rewards.ledger.models import Account, BalanceChange, Journal
 
 BUSY_SECONDS = 0.1
-"""So often at most a process tries to get at the row of an account without a floor that it found busy, and looks what
-others left beside such rows."""
+"""So often at most a process tries to get at the row of an account without a floor that it found busy, and folds in
+what others left beside such rows."""
 
-_busy_until: dict[int, float] = {}  # account id → monotonic seconds
-_look_beside_at = 0.0  # monotonic seconds
+_busy_until = 0.0  # monotonic seconds
+_fold_at = 0.0  # monotonic seconds
+
+Held = Mapping[int, int | None]
+"""Account id → its balance (None: it has no floor), of rows that this transaction has locked."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +52,21 @@ class Move:
     amount: int
 
 
-def write_posting(journal: Journal, moves: Sequence[Move]) -> bool:
+def write_posting(journal: Journal, moves: Sequence[Move], held: Held | None) -> bool:
     """Write the journal and its transfers and move the balances; False when its key stands already.
 
-    Waits for a concurrent writer of the same key. The accounts in `moves` that have a floor carry their new balance
-    afterwards. Raises `InsufficientFunds`, and `InvalidAmount` for a balance beyond 64 bits.
+    Waits for a concurrent writer of the same key. `held` are rows that the caller has locked: of accounts without a
+    floor only these are changed; accounts with a floor that are missing in it are locked here. The accounts in
+    `moves` that have a floor carry their new balance afterwards. Raises `InsufficientFunds`, and `InvalidAmount` for a
+    balance beyond 64 bits.
     """
     changes = _Changes.of(moves)
     journal.created_at = timezone.now()
     with _balances_fit():
-        balances = (_post_under_locks if is_postgresql() else _post_alone)(journal, moves, changes)
+        if is_postgresql():
+            balances = _post_under_locks(journal, moves, changes, held)
+        else:
+            balances = _post_alone(journal, moves, changes)
     if balances is None:
         return False
     for short in sorted(pk for pk in changes.waited_for if pk not in balances):
@@ -78,6 +86,7 @@ class _Changes:
     waited_for: tuple[int, ...]
     free: tuple[int, ...]
     drawn: dict[int, int]
+    floors: dict[int, int]
 
     @classmethod
     def of(cls, moves: Iterable[Move]) -> _Changes:
@@ -90,18 +99,27 @@ class _Changes:
         free = tuple(pk for pk in net if net[pk] and not touched[pk].has_floor)
         drawn = {pk: net[pk] for pk in net if pk not in free and touched[pk].is_apart(net[pk])}
         waited_for = tuple(pk for pk in net if net[pk] and pk not in drawn and pk not in free)
-        return cls(dict(net), waited_for, free, drawn)
+        floors = {pk: touched[pk].min_balance or 0 for pk in waited_for}
+        return cls(dict(net), waited_for, free, drawn, floors)
+
+    def under(self, locked: Held) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """(account id, change) of the rows to change, which hold enough, and of those to write beside a row."""
+        enough = [pk for pk in self.waited_for if (locked[pk] or 0) + self.net[pk] >= self.floors[pk]]
+        rows = [(pk, self.net[pk]) for pk in (*enough, *self.free) if pk in locked]
+        beside = [(pk, self.net[pk]) for pk in self.free if pk not in locked]
+        return rows or _NOTHING, beside or _NOTHING
 
 
-def _post_under_locks(journal: Journal, moves: Sequence[Move], changes: _Changes) -> dict[int, int] | None:
+def _post_under_locks(
+    journal: Journal, moves: Sequence[Move], changes: _Changes, held: Held | None
+) -> dict[int, int] | None:
     """Account id → its balance now, of those that hold enough; None when the key stands already.
 
     The rows are locked by a statement before the one that changes them, so that this one sees what the others who
     held them have left. (An UPDATE that locks as it goes may pass over a row that was changed meanwhile.)
     """
-    locked = _lock_rows(changes)
-    net = [(pk, changes.net[pk]) for pk, enough in locked.items() if enough] or _NOTHING
-    beside = [(pk, changes.net[pk]) for pk in changes.free if pk not in locked] or _NOTHING
+    locked = _lock_rows(changes, held)
+    net, beside = changes.under(locked)
     opened, values = insert_if_absent_sql(journal, unique=["key"])
     with connection.cursor() as cursor:
         cursor.execute(
@@ -117,31 +135,38 @@ def _post_under_locks(journal: Journal, moves: Sequence[Move], changes: _Changes
     return {pk: balance for _, pk, balance in posted if pk is not None}
 
 
-def _lock_rows(changes: _Changes) -> dict[int, bool]:
-    """Account id → whether it holds enough, of those whose rows this transaction now has.
-
-    Waits for those with a floor, in ascending id. Of those without, only the ones that nobody has are taken, and what
-    others left beside them is folded in now and then; whoever found one busy does not try again at once.
-    """
-    global _look_beside_at
-    now = monotonic()
-    tried = [pk for pk in changes.free if _busy_until.get(pk, 0) < now]
-    if not changes.waited_for and not tried:
-        return {}
-    looks_beside = _look_beside_at < now
+def _lock_rows(changes: _Changes, held: Held | None) -> Held:
+    """Lock what is not held yet: waits for rows of accounts with a floor, in ascending id; of those without only the
+    ones that nobody has are taken."""
+    waited_for = tuple(pk for pk in changes.waited_for if held is None or pk not in held)
+    free = changes.free if held is None and try_free_rows() else ()
+    if not waited_for and not free:
+        return held or {}
     with connection.cursor() as cursor:
         no_account = (0,)  # SQL knows no empty lists
-        statement = _LOCK_ROWS.format(left_beside=_LEFT_BESIDE if looks_beside else "false")
-        cursor.execute(statement, [changes.waited_for or no_account, tuple(tried) or no_account])
-        rows = cursor.fetchall()
-        for pk, _, _, others_left_something in rows:
-            if others_left_something:
+        cursor.execute(_LOCK_ROWS, [waited_for or no_account, free or no_account])
+        locked = dict(cursor.fetchall())
+    note_free_rows(free, locked)
+    return {**(held or {}), **locked}
+
+
+def try_free_rows() -> bool:
+    """Whether this process tries to lock rows of accounts without a floor: not right after it found one busy."""
+    return _busy_until < monotonic()
+
+
+def note_free_rows(tried: Collection[int], locked: Collection[int]) -> None:
+    """Remember whether rows of accounts without a floor were busy; fold in now and then what others left beside."""
+    global _busy_until, _fold_at
+    now = monotonic()
+    if any(pk not in locked for pk in tried):
+        _busy_until = now + BUSY_SECONDS
+    elif tried and _fold_at < now:
+        _fold_at = now + BUSY_SECONDS
+        with connection.cursor() as cursor:
+            cursor.execute(_LEFT_BESIDE, [tuple(tried)])
+            for (pk,) in cursor.fetchall():
                 cursor.execute(_FOLD_CHANGES, [pk, 0, pk])
-    if looks_beside:
-        _look_beside_at = now + BUSY_SECONDS
-    locked = {pk: floor is None or balance + changes.net[pk] >= floor for pk, balance, floor, _ in rows}
-    _busy_until.update({pk: now + BUSY_SECONDS for pk in tried if pk not in locked})
-    return locked
 
 
 _NOTHING = [(0, 0)]
@@ -245,8 +270,10 @@ def _draw(account_id: int, change: int) -> None:
     if not is_postgresql():
         raise _insufficient(account_id, change)
     with connection.cursor() as cursor:
-        cursor.execute(_DRAW_FROM_A_SLOT, [change, account_id, -change])
-        if cursor.rowcount == 1:
+        cursor.execute(_TAKE_A_SLOT, [account_id, -change])
+        slot = cursor.fetchone()
+        if slot is not None:
+            cursor.execute(_DRAW_FROM_SLOT, [change, *slot])
             return
         cursor.execute(_LOCK_ROW, [account_id])
         row, floor, slots = cursor.fetchone()
@@ -269,16 +296,17 @@ TRANSFER_COLUMNS = """
     rewards_transfer (journal_id, debit_account_id, credit_account_id, currency_id, amount, created_at)
 """
 
-_LEFT_BESIDE = "EXISTS (SELECT 1 FROM rewards_balancechange WHERE account_id = free.id AND slot IS NULL)"
-
 _LOCK_ROWS = """
-    SELECT id, balance, min_balance, false FROM (
-        SELECT id, balance, min_balance FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE
+    SELECT id, balance FROM (
+        SELECT id, balance FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE
     ) waited_for
-    UNION ALL
-    SELECT id, balance, min_balance, {left_beside} FROM (
-        SELECT id, balance, min_balance FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    UNION ALL SELECT id, NULL FROM (
+        SELECT id FROM rewards_account WHERE id IN %s ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
     ) free
+"""
+
+_LEFT_BESIDE = """
+    SELECT DISTINCT account_id FROM rewards_balancechange WHERE account_id IN %s AND slot IS NULL ORDER BY account_id
 """
 
 # The rows in `net` are locked. Whoever finds the key taken gets no row, and has changed nothing.
@@ -340,12 +368,13 @@ _FOLD_CHANGES = """
     UPDATE rewards_account SET balance = balance + %s + (SELECT coalesce(sum(amount), 0) FROM folded) WHERE id = %s
 """
 
-_DRAW_FROM_A_SLOT = """
-    UPDATE rewards_balancechange SET amount = amount + %s WHERE id = (
-        SELECT id FROM rewards_balancechange WHERE account_id = %s AND slot IS NOT NULL AND amount >= %s
-        ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
-    )
+# In a statement of its own: inside the UPDATE it could be asked twice, and answer with two slots.
+_TAKE_A_SLOT = """
+    SELECT id FROM rewards_balancechange WHERE account_id = %s AND slot IS NOT NULL AND amount >= %s
+    ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 """
+
+_DRAW_FROM_SLOT = "UPDATE rewards_balancechange SET amount = amount + %s WHERE id = %s"
 
 _LOCK_ROW = "SELECT balance, min_balance, slots FROM rewards_account WHERE id = %s FOR NO KEY UPDATE"
 

@@ -45,14 +45,20 @@ from rewards.ledger.posting import (
     STORED,
     TRANSFER_COLUMNS,
     WAITED_FOR,
+    Held,
     Move,
+    note_free_rows,
     settle_rows,
     stored_balance,
+    try_free_rows,
     write_posting,
 )
 from rewards.ledger.queries import currency_named
 from rewards.parameters.services import param
 from rewards.users.models import User
+
+Owned = tuple[User | str, str]
+"""Whose account: (a user, or a system code; the code of a currency)."""
 
 # ------------------------------------------------------------------------------------------------------------ accounts
 
@@ -70,22 +76,36 @@ def user_account(user: User, currency: Currency, code: str = "") -> Account:
     return _standing(new) or _created(new, ["user", "currency", "code"], "user_id IS NOT NULL")
 
 
-def accounts(wanted: Collection[tuple[User | str, str]]) -> dict[tuple[User | str, str], Account]:
+def accounts(wanted: Collection[Owned]) -> dict[Owned, Account]:
     """The accounts of (a user, or a system code) in a currency named by its code, created at zero where missing.
 
     One query where they all stand; what a posting does not need is read when it is asked for. Raises
     `UnknownCurrency`.
     """
+    return _accounts(wanted, hold=False)[0]
+
+
+def hold_accounts(wanted: Collection[Owned]) -> tuple[dict[Owned, Account], Held]:
+    """Like `accounts`, and locks their rows as a posting would: what is held is handed to `post`, a statement less."""
+    require_transaction()
+    return _accounts(wanted, hold=is_postgresql())
+
+
+def _accounts(wanted: Collection[Owned], hold: bool) -> tuple[dict[Owned, Account], Held]:
     currencies = {code: currency_named(code) for _, code in wanted}
     users = {owner.pk: owner for owner, _ in wanted if isinstance(owner, User)}
     codes = {owner for owner, _ in wanted if isinstance(owner, str)}
-    found: dict[tuple[User | str, str], Account] = {}
-    for account in _read_accounts(users, codes, {currency.pk: currency for currency in currencies.values()}):
+    found: dict[Owned, Account] = {}
+    held: dict[int, int | None] = {}
+    by_id = {currency.pk: currency for currency in currencies.values()}
+    for account, is_held in _read_accounts(users, codes, by_id, hold):
         found[users[account.user_id] if account.user_id else account.code, account.currency.code] = account
+        if is_held:
+            held[account.pk] = account.balance if account.has_floor else None
     for owner, code in sorted(set(wanted) - found.keys(), key=_order_of_creation):
         create = user_account if isinstance(owner, User) else system_account
         found[owner, code] = create(owner, currencies[code])  # type: ignore[operator]
-    return found
+    return found, held
 
 
 def _order_of_creation(wanted: tuple[User | str, str]) -> tuple[int, str, str]:
@@ -95,23 +115,28 @@ def _order_of_creation(wanted: tuple[User | str, str]) -> tuple[int, str, str]:
 
 
 def _read_accounts(
-    user_ids: Collection[int], codes: Collection[str], currencies: Mapping[int, Currency]
-) -> Iterator[Account]:
+    user_ids: Collection[int], codes: Collection[str], currencies: Mapping[int, Currency], hold: bool
+) -> Iterator[tuple[Account, bool]]:
+    """The accounts that stand, and whether this transaction has locked their rows."""
     owners = []
     if user_ids:
         owners.append(f"user_id IN {marks(len(user_ids), 1)} AND code = ''")
     if codes:
         owners.append(f"user_id IS NULL AND code IN {marks(len(codes), 1)}")
-    in_currencies = f"currency_id IN {marks(len(currencies), 1)}"
+    where = f"currency_id IN {marks(len(currencies), 1)} AND ({' OR '.join(owners)})"
+    parameters = [*currencies, *user_ids, *codes]
+    tries = hold and try_free_rows()
+    statement = _ACCOUNTS if not hold else _HOLD_ACCOUNTS if tries else _HOLD_ACCOUNTS_WITH_FLOOR
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"{_ACCOUNTS} WHERE {in_currencies} AND ({' OR '.join(owners)})", [*currencies, *user_ids, *codes]
-        )
+        cursor.execute(statement.format(where=where), parameters * statement.count("{where}"))
         rows = cursor.fetchall()
-    for row in rows:
+    for *row, is_held in rows:
         account = Account.from_db(connection.alias, _ACCOUNT_FIELDS, row)
         account.currency = currencies[account.currency_id]
-        yield account
+        yield account, is_held
+    if tries:
+        free = {row[0]: row[-1] for row in rows if row[_FLOOR] is None}
+        note_free_rows(free, [pk for pk, is_held in free.items() if is_held])
 
 
 def split(account: Account, slots: int) -> None:
@@ -159,13 +184,15 @@ def post(
     source: str = "",
     metadata: dict[str, Any] | None = None,
     savepoint: bool = True,
+    held: Held | None = None,
 ) -> Journal:
     """Post `moves` together under `key`, whole or not at all.
 
     The same key with the same kind and moves returns the first journal and changes nothing. Afterwards the accounts
     in `moves` that have a floor carry their new `balance`. Raises `IdempotencyConflict` when the key stands for
     something else, `InvalidAmount`, `InactiveCurrency`, and `InsufficientFunds` when an account would go below its
-    floor. Without `savepoint` an error takes the caller's whole atomic block back, and two round trips are saved.
+    floor. Without `savepoint` an error takes the caller's whole atomic block back, and two round trips are saved; so
+    is one by `held`, which `hold_accounts` returned in this transaction.
     """
     _check_amounts([move.amount for move in moves])
     _check_accounts(moves)
@@ -176,7 +203,7 @@ def post(
     )  # fmt: skip
     require_transaction()
     with transaction.atomic(savepoint=savepoint):
-        if not write_posting(journal, moves):
+        if not write_posting(journal, moves, held):
             return _same_journal(journal)
         for move in moves:
             _require_active(move.debit.currency)
@@ -405,7 +432,28 @@ def _same_journal(journal: Journal) -> Journal:
 
 _ACCOUNT_FIELDS = ("id", "currency_id", "user_id", "code", "balance", "min_balance", "slots")
 
-_ACCOUNTS = f"SELECT {', '.join(_ACCOUNT_FIELDS)} FROM rewards_account"
+_FLOOR = _ACCOUNT_FIELDS.index("min_balance")
+
+_ROWS = f"SELECT {', '.join(_ACCOUNT_FIELDS)} FROM rewards_account WHERE {{where}}"
+
+_ACCOUNTS = f"SELECT found.*, false FROM ({_ROWS}) found"
+
+_HOLD_ACCOUNTS_WITH_FLOOR = f"""
+    SELECT held.*, true FROM (
+        {_ROWS} AND min_balance IS NOT NULL AND slots = 0 ORDER BY id FOR NO KEY UPDATE
+    ) held
+    UNION ALL SELECT found.*, false FROM ({_ROWS} AND (min_balance IS NULL OR slots > 0)) found
+"""
+
+_HOLD_ACCOUNTS = f"""
+    SELECT held.*, true FROM (
+        {_ROWS} AND min_balance IS NOT NULL AND slots = 0 ORDER BY id FOR NO KEY UPDATE
+    ) held
+    UNION ALL SELECT found.*, id IN (
+        SELECT id FROM rewards_account WHERE {{where}} AND min_balance IS NULL
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    ) FROM ({_ROWS} AND (min_balance IS NULL OR slots > 0)) found
+"""
 
 _LOCK_ACCOUNTS_OF = """
     SELECT count(*) FROM (
