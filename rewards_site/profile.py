@@ -14,7 +14,7 @@ from django.core.signing import BadSignature, Signer
 from django.core.validators import RegexValidator
 from django.db import transaction
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -39,8 +39,8 @@ ACCURACY_STEP = Decimal("0.0001")
 
 cursors = Signer(salt="rewards.statement")
 
-without_control_characters = RegexValidator(r"\A[^\x00-\x1f\x7f]*\Z", "This is one line of printable characters.")
-visible_ascii = RegexValidator(r"\A[\x21-\x7e]*\Z", "A wallet address is visible ASCII characters without spaces.")
+without_control_characters = RegexValidator(r"\A[^\x00-\x1f\x7f]+\Z", "This is one line of printable characters.")
+visible_ascii = RegexValidator(r"\A[\x21-\x7e]+\Z", "A wallet address is visible ASCII characters without spaces.")
 
 
 class StatisticsSerializer(serializers.Serializer[Any]):
@@ -63,12 +63,18 @@ class ProfileSerializer(serializers.Serializer[Any]):
     time_zone = serializers.CharField()
 
 
+@extend_schema_field({"type": "string", "format": "time-zone", "example": "Europe/Berlin"})
+class TimeZoneField(TextField):
+    """The name of a time zone, or nothing: the product's."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_blank=True, max_length=64, validators=[valid_time_zone], **options)
+
+
 class ProfileChanges(StrictSerializer):
     name = TextField(required=False, allow_blank=True, max_length=150, validators=[without_control_characters])
     wallet_address = TextField(required=False, allow_blank=True, max_length=128, validators=[visible_ascii])
-    time_zone = TextField(
-        required=False, allow_blank=True, max_length=64, validators=[valid_time_zone], help_text="e.g. Europe/Berlin"
-    )
+    time_zone = TimeZoneField(required=False, help_text="A name of the IANA time zone database")
 
 
 class StatementQuery(PageQuery):

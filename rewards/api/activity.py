@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rewards.access.models import Right
 from rewards.activity.services import NewEvent, record_events
 from rewards.api.permissions import machine
-from rewards.api.serializers import FlagField, StrictSerializer
+from rewards.api.serializers import ABOVE_ZERO, FlagField, StrictSerializer, TextField, UsernameField
 from rewards.api.views import ApiView
 
 MOST_EVENTS = 10_000
@@ -41,13 +41,27 @@ class EventsField(serializers.ListField):
         return data
 
 
-class EventSchema(serializers.Serializer[Any]):
-    """One event, for the schema alone: ten thousand serializers would take longer than the database."""
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "pattern": ABOVE_ZERO},
+            {"type": "number", "minimum": 0, "exclusiveMinimum": True},
+        ],
+        "example": "2.5",
+    }
+)
+class QuantityField(serializers.CharField):
+    """For the schema alone."""
 
-    event_id = serializers.CharField(max_length=120)
-    user = serializers.CharField(max_length=150)
-    metric = serializers.CharField(max_length=60)
-    quantity = serializers.CharField(help_text="Above zero, at most 6 decimals: text or a JSON number")
+
+# For the schema alone: ten thousand serializers would take longer than the database.
+class EventSchema(serializers.Serializer[Any]):
+    """What a user did. An event that is not like this is told in `rejected`; the others are written."""
+
+    event_id = TextField(max_length=120)
+    user = UsernameField()
+    metric = TextField(max_length=60)
+    quantity = QuantityField(help_text="Above zero, at most 6 decimals: text or a JSON number")
     occurred_at = serializers.DateTimeField(help_text="ISO 8601 with offset, at most 5 minutes ahead")
     attributes = serializers.DictField(required=False, help_text="A JSON object of at most 4,000 characters")
 
@@ -78,6 +92,24 @@ class Activity(ApiView):
         summary="Record what users did",
         request=ActivityRequest,
         responses={200: ActivityAnswer},
+        examples=[
+            OpenApiExample(
+                "A vote",
+                request_only=True,
+                value={
+                    "events": [
+                        {
+                            "event_id": "vote-815",
+                            "user": "alice",
+                            "metric": "votes",
+                            "quantity": 1,
+                            "occurred_at": "2026-11-21T07:30:00Z",
+                            "attributes": {"case": "c-12"},
+                        }
+                    ]
+                },
+            )
+        ],
     )
     def post(self, request: Request) -> Response:
         """At most 10,000 events a call, each once by its `event_id`, however often it is sent."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -53,6 +53,15 @@ class Claims(ApiView):
             "`already_claimed`, and in `claim` the first result. Victories are claimed by the product's machine key. "
             "A user may claim what his claim type allows him, for himself."
         ),
+        parameters=[
+            OpenApiParameter(
+                "claim_type",
+                {"type": "string", "pattern": "^[-a-zA-Z0-9_]+$", "maxLength": 60},
+                OpenApiParameter.PATH,
+                description="Its slug",
+                examples=[OpenApiExample("A victory", value="pve_victory")],
+            )
+        ],
         request=ClaimRequest,
         responses={201: ClaimSerializer},
         examples=[

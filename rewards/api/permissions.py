@@ -96,7 +96,8 @@ class DeclaredAccess(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         method = request.method or ""
-        if getattr(view, method.lower(), None) is None:
+        # Not whether the view has an attribute of that name: it has helpers too, and QUERY is a method of HTTP.
+        if method not in view.allowed_methods:
             raise MethodNotAllowed(method)
         kinds = callers_of(view, method)
         self.message = f"This is for {' or '.join(kind.words for kind in kinds) or 'nobody'}."

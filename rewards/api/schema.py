@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiParameter
 
 from rewards.api.permissions import Anyone, Machines, callers_of
 from rewards.api.problems import PROBLEM_JSON
-from rewards.api.serializers import ProblemSerializer
+from rewards.api.serializers import ProblemSerializer, StrictSerializer
 from rewards.api.views import ApiView
 
 PROBLEMS = {
@@ -18,11 +18,20 @@ PROBLEMS = {
     "401": "No credentials, or none that are valid",
     "403": "This caller may not do this",
     "404": "Not there, or not this caller's",
+    "406": "Answers are JSON only",
     "409": "It happened before, or the balance does not allow it",
     "422": "A rule, key or value does not fit",
     "429": "Too many requests: see Retry-After",
     "503": "Try again in a moment: see Retry-After",
 }
+PROBLEMS_OF_BODIES = {
+    "411": "The length of the body is missing",
+    "413": "The body is too large",
+    "415": "The body is not application/json in UTF-8",
+}
+RETRY_AFTER = {"Retry-After": {"required": True, "description": "Seconds", "schema": {"type": "integer"}}}
+CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
+HEADERS = {"401": CHALLENGE, "429": RETRY_AFTER, "503": RETRY_AFTER}
 
 IDEMPOTENCY_KEY = (
     "1 to 255 visible ASCII characters, random, the same again when the request is repeated: the repetition gets the "
@@ -73,7 +82,11 @@ class Schema(AutoSchema):
             required = self.view.idempotency_key == "required"
             parameters.append(
                 OpenApiParameter(
-                    "Idempotency-Key", str, OpenApiParameter.HEADER, required=required, description=IDEMPOTENCY_KEY
+                    "Idempotency-Key",
+                    {"type": "string", "pattern": r"^[\x21-\x7e]+$", "minLength": 1, "maxLength": 255},
+                    OpenApiParameter.HEADER,
+                    required=required,
+                    description=IDEMPOTENCY_KEY,
                 )
             )
         return parameters
@@ -81,10 +94,21 @@ class Schema(AutoSchema):
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         responses = super()._get_response_bodies(direction)
         if self.is_ours:
-            for code, description in PROBLEMS.items():
+            problems = PROBLEMS | (PROBLEMS_OF_BODIES if self.method in ("POST", "PUT", "PATCH") else {})
+            for code, description in sorted(problems.items()):
                 told = self._get_response_for_code(ProblemSerializer, code, [PROBLEM_JSON], direction)
+                told |= {"headers": HEADERS[code]} if code in HEADERS else {}
                 responses.setdefault(code, told | {"description": description})
         return responses
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
+        schema = super()._map_basic_serializer(serializer, direction)
+        if isinstance(serializer, StrictSerializer):
+            schema["additionalProperties"] = False
+            if not type(serializer).__doc__:
+                # The words of the base class are for who reads the code.
+                schema.pop("description", None)
+        return schema
 
 
 def each_path_once(endpoints: list[Any]) -> list[Any]:

@@ -23,6 +23,8 @@ FROM_QUERY = "from_query"
 MAX_WHOLE = 2**63 - 1
 
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
+_PLAIN_DECIMAL = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
+ABOVE_ZERO = r"^(?=.*[1-9])[0-9]{1,40}(\.[0-9]{1,40})?$"
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -60,7 +62,9 @@ class TextField(serializers.CharField):
     default_error_messages = {"invalid": "This must be text."}
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"trim_whitespace": False, **options})
+        # The least length is for the schema: an empty text is refused before, where it is not allowed.
+        least = {} if options.get("allow_blank") else {"min_length": 1}
+        super().__init__(**{"trim_whitespace": False, **least, **options})
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -124,19 +128,27 @@ class ObjectField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "integer"}], "example": "125.50"})
+@extend_schema_field(
+    {
+        "oneOf": [{"type": "string", "pattern": ABOVE_ZERO}, {"type": "integer", "minimum": 1, "maximum": MAX_WHOLE}],
+        "example": "125.50",
+    }
+)
 class AmountField(serializers.Field[Any, Any, Any, Any]):
     """An amount above zero in currency units: decimal text or a whole JSON number. How many decimals it may have the
     currency says, which this field does not know."""
 
     default_error_messages = {
         "fraction": 'A JSON number with a fraction is not exact everywhere: send it as text, such as "12.50".',
+        "not_plain": 'As text an amount is digits alone, such as "12" or "12.50".',
         "not_positive": "The amount must be above zero.",
     }
 
     def to_internal_value(self, data: Any) -> Decimal:
         if isinstance(data, float):
             self.fail("fraction")
+        if isinstance(data, str) and not _PLAIN_DECIMAL.fullmatch(data):
+            self.fail("not_plain")
         try:
             amount = parse_decimal(data)
         except InvalidAmount as error:
@@ -149,6 +161,15 @@ class AmountField(serializers.Field[Any, Any, Any, Any]):
         return str(value)
 
 
+@extend_schema_field(
+    {
+        "type": "string",
+        "pattern": r"^[^\s\u0000-\u001f\u007f]([^\u0000-\u001f\u007f]*[^\s\u0000-\u001f\u007f])?$",
+        "minLength": 1,
+        "maxLength": MAX_USERNAME_LENGTH,
+        "example": "alice",
+    }
+)
 class UsernameField(TextField):
     """A username as one may be. Whether there is such a user is another question."""
 

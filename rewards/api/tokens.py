@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib.auth import authenticate
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -45,7 +45,18 @@ class Tokens(ApiView):
     def get_throttles(self) -> list[BaseThrottle]:
         return [AddressThrottle()] if self.request.method == "POST" else super().get_throttles()
 
-    @extend_schema(summary="Sign in: a token for a password", request=SignIn, responses={201: NewToken}, auth=[])
+    @extend_schema(
+        operation_id="sign_in",
+        summary="Sign in: a token for a password",
+        request=SignIn,
+        responses={201: NewToken},
+        auth=[],
+        examples=[
+            OpenApiExample(
+                "Alice", request_only=True, value={"username": "alice", "password": "correct horse battery staple"}
+            )
+        ],
+    )
     def post(self, request: Request) -> Response:
         given = self.body(SignIn)
         count_sign_in(given["username"])
@@ -57,7 +68,12 @@ class Tokens(ApiView):
         answer = {"token": secret, "expires_at": token.expires_at}
         return Response(answer, status=201, headers={"Cache-Control": "no-store"})
 
-    @extend_schema(summary="Sign out: revoke the token that is sent", request=None, responses={204: None})
+    @extend_schema(
+        operation_id="sign_out",
+        summary="Sign out: revoke the token that is sent",
+        request=None,
+        responses={204: None},
+    )
     def delete(self, request: Request) -> Response:
         revoke(request.auth, at=timezone.now(), by=request.user)  # type: ignore[arg-type]
         return Response(status=204)

@@ -106,6 +106,20 @@ class TestUsers:
         assert client.post("/users").status_code == 403
         assert client.post("/users", headers=bearer(alices_token)).status_code == 200
 
+    @pytest.mark.parametrize("sent", [("{", "application/json"), ("x", "text/plain")])
+    def test_the_body_of_a_session_is_not_read_before_its_csrf_token(self, alice, sent):
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(alice)
+        body, content_type = sent
+        assert client.post("/users", body, content_type=content_type).status_code == 403
+
+    def test_the_header_carries_the_csrf_token(self, alice):
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(alice)
+        client.cookies["csrftoken"] = "c" * 32
+        assert client.post("/users", headers={"X-CSRFToken": "c" * 32}).status_code == 200
+        assert client.post("/users", headers={"X-CSRFToken": "d" * 32}).status_code == 403
+
     def test_members_of_staff_are_users_too(self, get, make_user):
         assert get("users", bearer(create_token(make_user("root", is_staff=True))[1])).status_code == 200
 
