@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -30,6 +30,7 @@ from rewards.claims.errors import (
     NothingToClaim,
     UnknownParty,
 )
+from rewards.claims.keys import LONGEST_KEY
 from rewards.claims.models import Claim, ClaimCount, ClaimType, Line
 from rewards.claims.recipes import Entry, Recipe, recipe_of, rounded
 from rewards.common.database import execute_together, insert_if_absent, insert_sql, table_of
@@ -66,7 +67,11 @@ def claim(
     such as `InsufficientFunds`; nothing is written then. Success and failure leave one structured log line each.
     """
     at = at or timezone.now()
-    about = {"user": user.username if user else None, "claim_type": claim_type, "claim_key": claim_key}
+    about = {
+        "user": user.username if user else None,
+        "claim_type": claim_type,
+        "claim_key": claim_key and str(claim_key)[:LONGEST_KEY],
+    }
     try:
         recipe = recipe_of(claim_type)
         key = recipe.derive_key(context, claim_key, at.astimezone(settings.REWARDS_TIME_ZONE).date())
@@ -76,7 +81,7 @@ def claim(
     except Exception as error:
         _log_failure(error, about)
         raise
-    result: dict[str, Any] = made.result
+    result = cast(dict[str, Any], made.result)
     amounts = {"credits": result["credits"], "debits": result["debits"]}
     extra = {"event": "claim", **about, "user": made.user.username, "amounts": amounts, "success": True, "error": None}
     logger.info("Claimed %s %s", claim_type, key, extra=extra)
@@ -186,7 +191,7 @@ def _write_once(made: Claim) -> None:
 
 def _complete(made: Claim, actor: User | None) -> None:
     """Fill the claim's row, and write the audit event."""
-    result: dict[str, Any] = made.result
+    result = cast(dict[str, Any], made.result)
     event = new_event(
         "claimed",
         user=made.user,
@@ -300,7 +305,7 @@ def _regenerate(users: Mapping[str | None, User], entries: Sequence[Entry], at: 
 
 def _parts(
     claim_type: ClaimType, users: Mapping[str | None, User], entries: Sequence[Entry]
-) -> tuple[list[_Part], Held]:
+) -> tuple[list[_Part], Held | None]:
     """The lines with their accounts, locked, and whole amounts; what is less than a minor unit is left out."""
     sources = {Line.Direction.CREDIT: claim_type.funded_by, Line.Direction.DEBIT: BURN}
     wanted = {

@@ -89,7 +89,7 @@ def insert_if_absent(instance: models.Model, unique: Sequence[str], where: str =
 def insert_if_absent_sql(instance: models.Model, unique: Sequence[str], where: str = "") -> tuple[str, list[Any]]:
     """The statement of `insert_if_absent` and its parameters: it returns the primary key of the row it wrote."""
     quote, fields = connection.ops.quote_name, type(instance)._meta.get_field
-    target = ", ".join(quote(fields(name).column) for name in unique)  # type: ignore[union-attr]
+    target = ", ".join(quote(str(fields(name).column)) for name in unique)  # type: ignore[union-attr]
     on_conflict = f"ON CONFLICT ({target}){' WHERE ' + where if where else ''} DO NOTHING "
     return _insertion(type(instance), connection.vendor, on_conflict).filled(instance)
 

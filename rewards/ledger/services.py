@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from django.db import connection, transaction
@@ -82,30 +83,27 @@ def accounts(wanted: Collection[Owned]) -> dict[Owned, Account]:
     One query where they all stand; what a posting does not need is read when it is asked for. Raises
     `UnknownCurrency`.
     """
-    return _accounts(wanted, hold=False)[0]
-
-
-def hold_accounts(wanted: Collection[Owned]) -> tuple[dict[Owned, Account], Held]:
-    """Like `accounts`, and locks their rows as a posting would: what is held is handed to `post`, a statement less."""
-    require_transaction()
-    return _accounts(wanted, hold=is_postgresql())
-
-
-def _accounts(wanted: Collection[Owned], hold: bool) -> tuple[dict[Owned, Account], Held]:
-    currencies = {code: currency_named(code) for _, code in wanted}
-    users = {owner.pk: owner for owner, _ in wanted if isinstance(owner, User)}
-    codes = {owner for owner, _ in wanted if isinstance(owner, str)}
-    found: dict[Owned, Account] = {}
-    held: dict[int, int | None] = {}
-    by_id = {currency.pk: currency for currency in currencies.values()}
-    for account, is_held in _read_accounts(users, codes, by_id, hold):
-        found[users[account.user_id] if account.user_id else account.code, account.currency.code] = account
-        if is_held:
-            held[account.pk] = account.balance if account.has_floor else None
+    found, _ = _read_accounts(wanted, hold=False)
     for owner, code in sorted(set(wanted) - found.keys(), key=_order_of_creation):
-        create = user_account if isinstance(owner, User) else system_account
-        found[owner, code] = create(owner, currencies[code])  # type: ignore[operator]
-    return found, held
+        if isinstance(owner, User):
+            found[owner, code] = user_account(owner, currency_named(code))
+        else:
+            found[owner, code] = system_account(owner, currency_named(code))
+    return found
+
+
+def hold_accounts(wanted: Collection[Owned]) -> tuple[dict[Owned, Account], Held | None]:
+    """Like `accounts`, and locks rows as a posting would: what is held is handed to `post`, a statement less.
+
+    Held are the users' accounts, and of the system accounts without a floor those that nobody has. Where one of them
+    has to be created nothing is held: whoever creates a row must not have locked another that its creator waits for.
+    """
+    require_transaction()
+    if is_postgresql():
+        found, held = _read_accounts(wanted, hold=True)
+        if len(found) == len(wanted):
+            return found, held
+    return accounts(wanted), None
 
 
 def _order_of_creation(wanted: tuple[User | str, str]) -> tuple[int, str, str]:
@@ -114,29 +112,45 @@ def _order_of_creation(wanted: tuple[User | str, str]) -> tuple[int, str, str]:
     return (owner.pk, "", currency_code) if isinstance(owner, User) else (0, owner, currency_code)
 
 
-def _read_accounts(
-    user_ids: Collection[int], codes: Collection[str], currencies: Mapping[int, Currency], hold: bool
-) -> Iterator[tuple[Account, bool]]:
-    """The accounts that stand, and whether this transaction has locked their rows."""
-    owners = []
-    if user_ids:
-        owners.append(f"user_id IN {marks(len(user_ids), 1)} AND code = ''")
-    if codes:
-        owners.append(f"user_id IS NULL AND code IN {marks(len(codes), 1)}")
-    where = f"currency_id IN {marks(len(currencies), 1)} AND ({' OR '.join(owners)})"
-    parameters = [*currencies, *user_ids, *codes]
+def _read_accounts(wanted: Collection[Owned], hold: bool) -> tuple[dict[Owned, Account], Held]:
+    """The accounts that stand, and those of them whose rows this transaction has locked: none unless all stand."""
+    currencies = {currency.pk: currency for currency in {currency_named(code) for _, code in wanted}}
+    users = {owner.pk: owner for owner, _ in wanted if isinstance(owner, User)}
     tries = hold and try_free_rows()
-    statement = _ACCOUNTS if not hold else _HOLD_ACCOUNTS if tries else _HOLD_ACCOUNTS_WITH_FLOOR
+    sql, parameters = _statement(wanted, hold, tries)
     with connection.cursor() as cursor:
-        cursor.execute(statement.format(where=where), parameters * statement.count("{where}"))
+        cursor.execute(sql, parameters)
         rows = cursor.fetchall()
-    for *row, is_held in rows:
-        account = Account.from_db(connection.alias, _ACCOUNT_FIELDS, row)
+    found: dict[Owned, Account] = {}
+    held: dict[int, int | None] = {}
+    for *values, is_held in rows:
+        account = Account.from_db(connection.alias, _ACCOUNT_FIELDS, values)
         account.currency = currencies[account.currency_id]
-        yield account, is_held
+        found[users[account.user_id] if account.user_id else account.code, account.currency.code] = account
+        if is_held:
+            held[account.pk] = account.balance if account.has_floor else None
     if tries:
-        free = {row[0]: row[-1] for row in rows if row[_FLOOR] is None}
-        note_free_rows(free, [pk for pk, is_held in free.items() if is_held])
+        note_free_rows([account.pk for account in found.values() if not account.has_floor], held)
+    return found, held
+
+
+def _statement(wanted: Collection[Owned], hold: bool, tries: bool) -> tuple[str, list[Any]]:
+    """What reads the accounts, users' and the system's, and locks them where that is wanted."""
+    own = [(owner.pk, currency_named(code).pk) for owner, code in wanted if isinstance(owner, User)]
+    system = [(owner, currency_named(code).pk) for owner, code in wanted if isinstance(owner, str)]
+    of_users = f"(user_id, currency_id) IN ({marks(2, len(own))}) AND code = ''"
+    of_system = f"(code, currency_id) IN ({marks(2, len(system))}) AND user_id IS NULL"
+    parts: list[str] = []
+    parameters: list[Any] = []
+    if own:
+        parts.append((_HOLD if hold and system else _FIND).format(where=of_users, others=of_system))
+        parameters += [*chain(*own)]
+        if hold and system:
+            parameters += [*chain(*own), len(own), *chain(*system), len(system)]
+    if system:
+        parts.append((_HOLD_FREE if tries else _FIND).format(where=of_system))
+        parameters += [*chain(*system)] * (2 if tries else 1)
+    return " UNION ALL ".join(parts), parameters
 
 
 def split(account: Account, slots: int) -> None:
@@ -432,27 +446,22 @@ def _same_journal(journal: Journal) -> Journal:
 
 _ACCOUNT_FIELDS = ("id", "currency_id", "user_id", "code", "balance", "min_balance", "slots")
 
-_FLOOR = _ACCOUNT_FIELDS.index("min_balance")
-
 _ROWS = f"SELECT {', '.join(_ACCOUNT_FIELDS)} FROM rewards_account WHERE {{where}}"
 
-_ACCOUNTS = f"SELECT found.*, false FROM ({_ROWS}) found"
+_FIND = f"SELECT found.*, false FROM ({_ROWS}) found"
 
-_HOLD_ACCOUNTS_WITH_FLOOR = f"""
+_HOLD = f"""
     SELECT held.*, true FROM (
-        {_ROWS} AND min_balance IS NOT NULL AND slots = 0 ORDER BY id FOR NO KEY UPDATE
+        {_ROWS} AND (SELECT count(*) FROM rewards_account WHERE {{where}}) = %s
+        AND (SELECT count(*) FROM rewards_account WHERE {{others}}) = %s ORDER BY id FOR NO KEY UPDATE
     ) held
-    UNION ALL SELECT found.*, false FROM ({_ROWS} AND (min_balance IS NULL OR slots > 0)) found
 """
 
-_HOLD_ACCOUNTS = f"""
-    SELECT held.*, true FROM (
-        {_ROWS} AND min_balance IS NOT NULL AND slots = 0 ORDER BY id FOR NO KEY UPDATE
-    ) held
-    UNION ALL SELECT found.*, id IN (
+_HOLD_FREE = f"""
+    SELECT found.*, id IN (
         SELECT id FROM rewards_account WHERE {{where}} AND min_balance IS NULL
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-    ) FROM ({_ROWS} AND (min_balance IS NULL OR slots > 0)) found
+    ) FROM ({_ROWS}) found
 """
 
 _LOCK_ACCOUNTS_OF = """
