@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -78,3 +79,17 @@ def die_at_commit(number: int, *, after: bool) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     connection._commit = commit_or_die  # type: ignore[method-assign]
+
+
+def wait_until_somebody_waits() -> None:
+    """Until another connection to this database waits for a lock."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.01)
+    raise TimeoutError("Nobody ever waited.")

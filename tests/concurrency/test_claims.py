@@ -15,7 +15,15 @@ from rewards.ledger import services as ledger
 from rewards.ledger.errors import InsufficientFunds
 from rewards.ledger.models import Journal
 from tests.concurrency.conftest import broken_promises
-from tests.concurrency.racing import PATIENCE_SECONDS, at_once, die_at_commit, in_process, threads, was_killed
+from tests.concurrency.racing import (
+    PATIENCE_SECONDS,
+    at_once,
+    die_at_commit,
+    in_process,
+    threads,
+    wait_until_somebody_waits,
+    was_killed,
+)
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -132,6 +140,32 @@ def test_whoever_waited_for_a_claim_that_failed_makes_it_himself(alice, coins):
         second = waiting.result(timeout=PATIENCE_SECONDS)
     assert Claim.objects.get() == second
     assert holdings(alice, coins) == 100
+
+
+def test_a_claim_of_two_does_not_lock_one_while_it_waits_for_the_other_to_be_created(alice, bob, points):
+    """Bob has no account yet; somebody creates it and then wants Alice's, while a claim wants both."""
+    duel = ClaimType.objects.create(slug="duel", scope="global")
+    for order, party in enumerate(("winner", "loser")):
+        Line.objects.create(claim_type=duel, order=order, party=party, currency="points", amount="1")
+    give(alice, points, 5)
+    created, may_post = Event(), Event()
+
+    def create_then_post() -> None:
+        with transaction.atomic():
+            to_bob, of_alice = ledger.user_account(bob, points), ledger.user_account(alice, points)
+            created.set()
+            assert may_post.wait(PATIENCE_SECONDS)
+            ledger.post("x", "x", [ledger.Move(of_alice, to_bob, 1)])
+
+    with threads(2) as start:
+        posting = start(create_then_post)
+        assert created.wait(PATIENCE_SECONDS)
+        claiming = start(claim, None, "duel", "d1", {"winner": "alice", "loser": "bob"})
+        wait_until_somebody_waits()
+        may_post.set()
+        posting.result(timeout=PATIENCE_SECONDS)
+        claiming.result(timeout=PATIENCE_SECONDS)
+    assert (holdings(alice, points), holdings(bob, points)) == (5, 2)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before its commit", "after its commit"])

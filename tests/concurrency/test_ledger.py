@@ -16,7 +16,7 @@ from rewards.ledger.errors import AlreadyReversed, IdempotencyConflict, Insuffic
 from rewards.ledger.models import BURN, ISSUANCE, Account, BalanceChange, Journal, Transfer
 from rewards.ledger.services import Move
 from tests.concurrency.conftest import broken_promises
-from tests.concurrency.racing import PATIENCE_SECONDS, at_once, threads
+from tests.concurrency.racing import PATIENCE_SECONDS, at_once, threads, wait_until_somebody_waits
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -166,19 +166,6 @@ def test_a_key_whose_first_user_is_rolled_back_is_free_for_the_one_who_waited(al
         assert second.result(PATIENCE_SECONDS) == Journal.objects.get(key="prize")
 
     assert (holdings(alice, coins), holdings(bob, coins)) == (0, 7)
-
-
-def wait_until_somebody_waits() -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    with connection.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            if cursor.fetchone()[0]:
-                return
-            time.sleep(0.01)
-    raise TimeoutError("Nobody ever waited.")
 
 
 # ------------------------------------------------------------------------------------------------------------ issuance
