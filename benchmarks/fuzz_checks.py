@@ -7,6 +7,7 @@ import json
 import os
 import random
 from collections import Counter, defaultdict
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +20,7 @@ from schemathesis.openapi.checks import RejectedPositiveData
 
 CALLER = json.loads(os.environ["FUZZ_CALLER"])
 HEADERS = CALLER["headers"]
-SPARE_TOKENS = iter(CALLER["spare_tokens"])
+SPARE_TOKENS = cycle(CALLER["spare_tokens"])
 
 USERNAMES = ["alice", "bob", "carol"]
 KNOWN: dict[str, list[Any]] = {

@@ -31,7 +31,7 @@ def test_every_answer_is_a_documented_one(tmp_path) -> None:
     assert {caller.name for caller in callers} == DONE.keys()
 
     with fuzz.server(url_of_this_database(), tmp_path / "server.log") as address:
-        outcomes = [fuzz.fuzz(caller, address, documents[caller.name], tmp_path, EXAMPLES, SEED) for caller in callers]
+        outcomes = list(fuzz.fuzz_each(callers, documents, address, tmp_path, EXAMPLES, SEED))
 
     for outcome in outcomes:
         assert outcome.passed, f"{outcome.text}\n{(tmp_path / 'server.log').read_text()[-5000:]}"
