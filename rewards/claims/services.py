@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -76,8 +76,12 @@ def claim(
         recipe = recipe_of(claim_type)
         key = recipe.derive_key(context, claim_key, at.astimezone(settings.REWARDS_TIME_ZONE).date())
         about["claim_key"] = key
-        with transaction.atomic():
-            made = _claim(recipe, user, key, context, by_user, at)
+        try:
+            with transaction.atomic():
+                made = _claim(recipe, user, key, context, by_user, at, ledger.hold_accounts)
+        except _AccountsMissing:
+            with transaction.atomic():
+                made = _claim(recipe, user, key, context, by_user, at, _create_accounts)
     except Exception as error:
         _log_failure(error, about)
         raise
@@ -133,8 +137,25 @@ class _Part:
         return {"user": self.user.username, "currency": self.currency, "amount": amount}
 
 
+class _AccountsMissing(Exception):
+    """The claim touches an account that does not stand: it starts again, and creates it before it locks any."""
+
+
+Accounts = Callable[[Collection[ledger.Owned]], tuple[dict[ledger.Owned, Account], Held | None] | None]
+
+
+def _create_accounts(wanted: Collection[ledger.Owned]) -> tuple[dict[ledger.Owned, Account], None]:
+    return ledger.accounts(wanted), None
+
+
 def _claim(
-    recipe: Recipe, user: User | None, key: str, context: Mapping[str, Any], by_user: bool, at: datetime
+    recipe: Recipe,
+    user: User | None,
+    key: str,
+    context: Mapping[str, Any],
+    by_user: bool,
+    at: datetime,
+    accounts: Accounts,
 ) -> Claim:
     claim_type = recipe.claim_type
     if by_user and claim_type.callers != ClaimType.Callers.USER:
@@ -154,7 +175,7 @@ def _claim(
     _count(claim_type, claimant, at)
     users = _parties(claimant, entries)
     _regenerate(users, entries, at)
-    parts, held = _parts(claim_type, users, entries)
+    parts, held = _parts(claim_type, users, entries, accounts)
     if by_user:
         _require_price(claim_type, parts)
     journal = ledger.post(
@@ -304,7 +325,7 @@ def _regenerate(users: Mapping[str | None, User], entries: Sequence[Entry], at: 
 
 
 def _parts(
-    claim_type: ClaimType, users: Mapping[str | None, User], entries: Sequence[Entry]
+    claim_type: ClaimType, users: Mapping[str | None, User], entries: Sequence[Entry], find: Accounts
 ) -> tuple[list[_Part], Held | None]:
     """The lines with their accounts, locked, and whole amounts; what is less than a minor unit is left out."""
     sources = {Line.Direction.CREDIT: claim_type.funded_by, Line.Direction.DEBIT: BURN}
@@ -318,7 +339,10 @@ def _parts(
     }
     if not wanted:
         raise NothingToClaim()
-    accounts, held = ledger.hold_accounts(wanted)
+    standing = find(wanted)
+    if standing is None:
+        raise _AccountsMissing
+    accounts, held = standing
     parts = []
     for entry in entries:
         user, source = users[entry.party], sources[Line.Direction(entry.direction)]

@@ -107,7 +107,7 @@ class _Changes:
         enough = [pk for pk in self.waited_for if (locked[pk] or 0) + self.net[pk] >= self.floors[pk]]
         rows = [(pk, self.net[pk]) for pk in (*enough, *self.free) if pk in locked]
         beside = [(pk, self.net[pk]) for pk in self.free if pk not in locked]
-        return rows or _NOTHING, beside or _NOTHING
+        return rows, beside
 
 
 def _post_under_locks(
@@ -118,16 +118,14 @@ def _post_under_locks(
     The rows are locked by a statement before the one that changes them, so that this one sees what the others who
     held them have left. (An UPDATE that locks as it goes may pass over a row that was changed meanwhile.)
     """
-    locked = _lock_rows(changes, held)
-    net, beside = changes.under(locked)
+    net, beside = changes.under(_lock_rows(changes, held))
     opened, values = insert_if_absent_sql(journal, unique=["key"])
+    sql = _POST.format(journal=opened, moves=marks(5, len(moves)))
+    if beside:
+        sql += _LEAVE_BESIDE.format(changes=marks(2, len(beside)))
+    sql += (_MOVE if net else _MOVE_NOTHING).format(changes=marks(2, len(net)))
     with connection.cursor() as cursor:
-        cursor.execute(
-            _POST.format(
-                journal=opened, moves=marks(5, len(moves)), net=marks(2, len(net)), beside=marks(2, len(beside))
-            ),
-            [*values, *_transfer_values(moves, journal.created_at, []), *chain(*net), *chain(*beside)],
-        )
+        cursor.execute(sql, [*values, *_transfer_values(moves, journal.created_at, []), *chain(*beside), *chain(*net)])
         posted = cursor.fetchall()
     if not posted:
         return None
@@ -169,18 +167,16 @@ def note_free_rows(tried: Collection[int], locked: Collection[int]) -> None:
                 cursor.execute(_FOLD_CHANGES, [pk, 0, pk])
 
 
-_NOTHING = [(0, 0)]
-"""In place of an empty list of changes, which SQL does not know: there is no account 0."""
-
-
 def _post_alone(journal: Journal, moves: Sequence[Move], changes: _Changes) -> dict[int, int] | None:
     """The same where one transaction writes at a time: nothing is locked, nothing is left beside a row."""
     if not insert_if_absent(journal, unique=["key"]):
         return None
     transfers = _transfer_values(moves, sql_instant(journal.created_at), [journal.pk])
-    net = [(pk, changes.net[pk]) for pk in (*changes.waited_for, *changes.free)] or _NOTHING
+    net = [(pk, changes.net[pk]) for pk in (*changes.waited_for, *changes.free)]
     with connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {TRANSFER_COLUMNS} VALUES {marks(6, len(moves))}", transfers)
+        if not net:
+            return {}
         cursor.execute(_MOVE_ROWS.format(net=marks(2, len(net))), [*chain(*net)])
         return dict(cursor.fetchall())
 
@@ -309,23 +305,31 @@ _LEFT_BESIDE = """
     SELECT DISTINCT account_id FROM rewards_balancechange WHERE account_id IN %s AND slot IS NULL ORDER BY account_id
 """
 
-# The rows in `net` are locked. Whoever finds the key taken gets no row, and has changed nothing.
+# Whoever finds the key taken gets no row, and has changed nothing.
 _POST = f"""
     WITH journal AS ({{journal}}),
     written AS (
         INSERT INTO {TRANSFER_COLUMNS} SELECT journal.id, move.* FROM journal, (VALUES {{moves}}) move
-    ),
-    moved AS (
+    )
+"""
+
+_LEAVE_BESIDE = """
+    , left_beside AS (
+        INSERT INTO rewards_balancechange (account_id, amount) SELECT change.* FROM journal, (VALUES {changes}) change
+    )
+"""
+
+# Of rows that are locked.
+_MOVE = """
+    , moved AS (
         UPDATE rewards_account account SET balance = account.balance + net.change
-        FROM journal, (VALUES {{net}}) net (account_id, change)
+        FROM journal, (VALUES {changes}) net (account_id, change)
         WHERE account.id = net.account_id RETURNING account.id, account.balance
-    ),
-    left_beside AS (
-        INSERT INTO rewards_balancechange (account_id, amount)
-        SELECT account_id, change FROM journal, (VALUES {{beside}}) net (account_id, change) WHERE account_id <> 0
     )
     SELECT journal.id, moved.id, moved.balance FROM journal LEFT JOIN moved ON true
 """
+
+_MOVE_NOTHING = "SELECT journal.id, NULL, NULL FROM journal"
 
 _MOVE_ROWS = """
     WITH net (account_id, change) AS (VALUES {net})

@@ -92,18 +92,16 @@ def accounts(wanted: Collection[Owned]) -> dict[Owned, Account]:
     return found
 
 
-def hold_accounts(wanted: Collection[Owned]) -> tuple[dict[Owned, Account], Held | None]:
+def hold_accounts(wanted: Collection[Owned]) -> tuple[dict[Owned, Account], Held] | None:
     """Like `accounts`, and locks rows as a posting would: what is held is handed to `post`, a statement less.
 
-    Held are the users' accounts, and of the system accounts without a floor those that nobody has. Where one of them
-    has to be created nothing is held: whoever creates a row must not have locked another that its creator waits for.
+    Held are the users' accounts, and of the system accounts without a floor those that nobody has. None where one of
+    them does not stand. The caller then goes back to where nothing was locked, and calls `accounts`: whoever creates a
+    row must not have locked another that its creator waits for.
     """
     require_transaction()
-    if is_postgresql():
-        found, held = _read_accounts(wanted, hold=True)
-        if len(found) == len(wanted):
-            return found, held
-    return accounts(wanted), None
+    found, held = _read_accounts(wanted, hold=is_postgresql())
+    return (found, held) if len(found) == len(wanted) else None
 
 
 def _order_of_creation(wanted: tuple[User | str, str]) -> tuple[int, str, str]:
@@ -113,7 +111,7 @@ def _order_of_creation(wanted: tuple[User | str, str]) -> tuple[int, str, str]:
 
 
 def _read_accounts(wanted: Collection[Owned], hold: bool) -> tuple[dict[Owned, Account], Held]:
-    """The accounts that stand, and those of them whose rows this transaction has locked: none unless all stand."""
+    """The accounts that stand, and those of them whose rows this transaction has locked."""
     currencies = {currency.pk: currency for currency in {currency_named(code) for _, code in wanted}}
     users = {owner.pk: owner for owner, _ in wanted if isinstance(owner, User)}
     tries = hold and try_free_rows()
@@ -143,10 +141,8 @@ def _statement(wanted: Collection[Owned], hold: bool, tries: bool) -> tuple[str,
     parts: list[str] = []
     parameters: list[Any] = []
     if own:
-        parts.append((_HOLD if hold and system else _FIND).format(where=of_users, others=of_system))
+        parts.append((_HOLD if hold else _FIND).format(where=of_users))
         parameters += [*chain(*own)]
-        if hold and system:
-            parameters += [*chain(*own), len(own), *chain(*system), len(system)]
     if system:
         parts.append((_HOLD_FREE if tries else _FIND).format(where=of_system))
         parameters += [*chain(*system)] * (2 if tries else 1)
@@ -450,12 +446,7 @@ _ROWS = f"SELECT {', '.join(_ACCOUNT_FIELDS)} FROM rewards_account WHERE {{where
 
 _FIND = f"SELECT found.*, false FROM ({_ROWS}) found"
 
-_HOLD = f"""
-    SELECT held.*, true FROM (
-        {_ROWS} AND (SELECT count(*) FROM rewards_account WHERE {{where}}) = %s
-        AND (SELECT count(*) FROM rewards_account WHERE {{others}}) = %s ORDER BY id FOR NO KEY UPDATE
-    ) held
-"""
+_HOLD = f"SELECT held.*, true FROM ({_ROWS} ORDER BY id FOR NO KEY UPDATE) held"
 
 _HOLD_FREE = f"""
     SELECT found.*, id IN (

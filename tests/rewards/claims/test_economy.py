@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from rewards.claims import economy
 from rewards.claims.charges import AboveHardCap, Charges, charges
@@ -252,9 +252,9 @@ def fail_at_each_statement(deed: Callable[[], Any]) -> list[str]:
     before, places = every_row(), []
     while len(places) < 200:
         try:
-            with connection_lost_at_a_new_place(places):
+            with transaction.atomic(), connection_lost_at_a_new_place(places):
                 deed()
-        except OperationalError:
+        except DatabaseError:
             assert every_row() == before, f"something remains of the try that failed at {places[-1]}"
         else:
             return places
