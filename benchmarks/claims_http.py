@@ -64,6 +64,7 @@ def server(url: str) -> Iterator[int]:
         "DATABASE_URL": url,
         "DJANGO_SETTINGS_MODULE": "benchmarks.site.settings",
         "ALLOWED_HOSTS": "127.0.0.1",
+        "LOG_LEVEL": "ERROR",
     }
     command = [str(Path(sys.executable).with_name("gunicorn")), "rewards_site.wsgi", "--bind", f"127.0.0.1:{port}"]
     process = subprocess.Popen([*command, "--workers", str(WORKERS), "--log-level", "error"], env=environment)
