@@ -18,7 +18,11 @@ from pathlib import Path
 from benchmarks.claims import CONTEXT, USERS, Compared, settle_database
 
 WORKERS = 2
-PATHS = {"a bare view": "/bare/pve_victory", "POST /api/claims": "/api/claims/pve_victory"}
+PATHS = {
+    "a bare view": "/bare/pve_victory",
+    "a bare view that writes": "/writing/pve_victory",
+    "POST /api/claims": "/api/claims/pve_victory",
+}
 
 
 def report_http(url: str, clients: Sequence[int], repeat: int, seconds: float) -> None:
@@ -37,7 +41,9 @@ def report_http(url: str, clients: Sequence[int], repeat: int, seconds: float) -
                     times[name] += taken
                 compared.add(rates)
             print(f"\nHTTP, {count} clients, {WORKERS} workers")
-            print("\n".join(compared.lines("a bare view")))
+            for baseline in ("a bare view", "a bare view that writes"):
+                print(f"against {baseline}")
+                print("\n".join(compared.lines(baseline)))
             for name, taken in times.items():
                 print(f"{name:<28} p50 {percentile(taken, 50):.1f} ms  p99 {percentile(taken, 99):.1f} ms")
 
