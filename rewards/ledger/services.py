@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
 from django.db import connection, transaction
@@ -134,19 +134,30 @@ def _read_accounts(wanted: Collection[Owned], hold: bool) -> tuple[dict[Owned, A
 
 def _statement(wanted: Collection[Owned], hold: bool, tries: bool) -> tuple[str, list[Any]]:
     """What reads the accounts, users' and the system's, and locks them where that is wanted."""
-    own = [(owner.pk, currency_named(code).pk) for owner, code in wanted if isinstance(owner, User)]
-    system = [(owner, currency_named(code).pk) for owner, code in wanted if isinstance(owner, str)]
-    of_users = f"(user_id, currency_id) IN ({marks(2, len(own))}) AND code = ''"
-    of_system = f"(code, currency_id) IN ({marks(2, len(system))}) AND user_id IS NULL"
+    own: dict[Any, list[int]] = defaultdict(list)
+    system: dict[Any, list[int]] = defaultdict(list)
+    for owner, code in wanted:
+        if isinstance(owner, User):
+            own[owner.pk].append(currency_named(code).pk)
+        else:
+            system[owner].append(currency_named(code).pk)
     parts: list[str] = []
     parameters: list[Any] = []
     if own:
-        parts.append((_HOLD if hold else _FIND).format(where=of_users))
-        parameters += [*chain(*own)]
+        where, values = _where("user_id", own)
+        parts.append((_HOLD if hold else _FIND).format(where=f"({where}) AND code = ''"))
+        parameters += values
     if system:
-        parts.append((_HOLD_FREE if tries else _FIND).format(where=of_system))
-        parameters += [*chain(*system)] * (2 if tries else 1)
+        where, values = _where("code", system)
+        parts.append((_HOLD_FREE if tries else _FIND).format(where=f"({where}) AND user_id IS NULL"))
+        parameters += values * (2 if tries else 1)
     return " UNION ALL ".join(parts), parameters
+
+
+def _where(column: str, owners: Mapping[Any, Sequence[int]]) -> tuple[str, list[Any]]:
+    """The condition that finds each owner's accounts in his currencies, and its parameters."""
+    each = [f"{column} = %s AND currency_id IN {marks(len(currencies), 1)}" for currencies in owners.values()]
+    return " OR ".join(each), [value for owner, currencies in owners.items() for value in (owner, *currencies)]
 
 
 def split(account: Account, slots: int) -> None:
