@@ -29,8 +29,8 @@ from rewards.common.database import (
     sql_instant,
 )
 from rewards.common.errors import ensure
-from rewards.ledger.errors import InsufficientFunds
-from rewards.ledger.models import Account, BalanceChange, Journal
+from rewards.ledger.errors import InactiveCurrency, InsufficientFunds
+from rewards.ledger.models import Account, BalanceChange, Currency, Journal
 
 BUSY_SECONDS = 0.1
 """So often at most a process tries to get at the row of an account without a floor that it found busy, and folds in
@@ -57,8 +57,8 @@ def write_posting(journal: Journal, moves: Sequence[Move], held: Held | None) ->
 
     Waits for a concurrent writer of the same key. `held` are rows that the caller has locked: of accounts without a
     floor only these are changed; accounts with a floor that are missing in it are locked here. The accounts in
-    `moves` that have a floor carry their new balance afterwards. Raises `InsufficientFunds`, and `InvalidAmount` for a
-    balance beyond 64 bits.
+    `moves` that have a floor carry their new balance afterwards. Raises `InactiveCurrency`, `InsufficientFunds`, and
+    `InvalidAmount` for a balance beyond 64 bits.
     """
     changes = _Changes.of(moves)
     journal.created_at = timezone.now()
@@ -69,6 +69,8 @@ def write_posting(journal: Journal, moves: Sequence[Move], held: Held | None) ->
             balances = _post_alone(journal, moves, changes)
     if balances is None:
         return False
+    for move in moves:
+        require_active(move.debit.currency)
     for short in sorted(pk for pk in changes.waited_for if pk not in balances):
         _draw(short, changes.net[short])  # raises, unless the account was split after the caller had read it
     for pk, change in sorted(changes.drawn.items()):
@@ -76,6 +78,12 @@ def write_posting(journal: Journal, moves: Sequence[Move], held: Held | None) ->
     for account in (account for move in moves for account in (move.debit, move.credit)):
         account.balance = balances.get(account.pk, account.balance)
     return True
+
+
+def require_active(currency: Currency) -> None:
+    """Raise `InactiveCurrency` for a currency that moves no more."""
+    if not currency.active:
+        raise InactiveCurrency(f"The currency {currency.code} is not active.")
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ from rewards.common.errors import ensure
 from rewards.ledger.errors import (
     AlreadyReversed,
     IdempotencyConflict,
-    InactiveCurrency,
     NotTransferable,
     PayoutsPaused,
     SameAccount,
@@ -49,6 +48,7 @@ from rewards.ledger.posting import (
     Held,
     Move,
     note_free_rows,
+    require_active,
     settle_rows,
     stored_balance,
     try_free_rows,
@@ -226,8 +226,6 @@ def post(
     with transaction.atomic(savepoint=savepoint):
         if not write_posting(journal, moves, held):
             return _same_journal(journal)
-        for move in moves:
-            _require_active(move.debit.currency)
     return journal
 
 
@@ -260,7 +258,7 @@ def pay_many(
     with transaction.atomic():
         if not _open(journal):
             return _same_journal(journal)
-        _require_active(debit_account.currency)
+        require_active(debit_account.currency)
         rows_sql, rows_parameters = rewards.query.sql_with_params()
         rows, currency_id, now = f"({rows_sql})", debit_account.currency_id, sql_instant(journal.created_at)
         pay_rows = [journal.pk, debit_account.pk, now, *rows_parameters, currency_id]
@@ -427,11 +425,6 @@ def _check_accounts(moves: Iterable[Move]) -> None:
         if move.debit.pk == move.credit.pk:
             raise SameAccount()
         ensure(move.debit.currency_id == move.credit.currency_id, "Both accounts of a transfer hold one currency.")
-
-
-def _require_active(currency: Currency) -> None:
-    if not currency.active:
-        raise InactiveCurrency(f"The currency {currency.code} is not active.")
 
 
 def _fingerprint(kind: str, content: Any) -> str:
