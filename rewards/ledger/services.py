@@ -112,10 +112,11 @@ def _order_of_creation(wanted: tuple[User | str, str]) -> tuple[int, str, str]:
 
 def _read_accounts(wanted: Collection[Owned], hold: bool) -> tuple[dict[Owned, Account], Held]:
     """The accounts that stand, and those of them whose rows this transaction has locked."""
-    currencies = {currency.pk: currency for currency in {currency_named(code) for _, code in wanted}}
+    by_code = {code: currency_named(code) for code in {code for _, code in wanted}}
+    currencies = {currency.pk: currency for currency in by_code.values()}
     users = {owner.pk: owner for owner, _ in wanted if isinstance(owner, User)}
     tries = hold and try_free_rows()
-    sql, parameters = _statement(wanted, hold, tries)
+    sql, parameters = _statement([(owner, by_code[code].pk) for owner, code in wanted], hold, tries)
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         rows = cursor.fetchall()
@@ -132,15 +133,15 @@ def _read_accounts(wanted: Collection[Owned], hold: bool) -> tuple[dict[Owned, A
     return found, held
 
 
-def _statement(wanted: Collection[Owned], hold: bool, tries: bool) -> tuple[str, list[Any]]:
-    """What reads the accounts, users' and the system's, and locks them where that is wanted."""
+def _statement(wanted: Collection[tuple[User | str, int]], hold: bool, tries: bool) -> tuple[str, list[Any]]:
+    """What reads the accounts of (owner, currency id), users' and the system's, and locks them where that is wanted."""
     own: dict[Any, list[int]] = defaultdict(list)
     system: dict[Any, list[int]] = defaultdict(list)
-    for owner, code in wanted:
+    for owner, currency_id in wanted:
         if isinstance(owner, User):
-            own[owner.pk].append(currency_named(code).pk)
+            own[owner.pk].append(currency_id)
         else:
-            system[owner].append(currency_named(code).pk)
+            system[owner].append(currency_id)
     parts: list[str] = []
     parameters: list[Any] = []
     if own:
