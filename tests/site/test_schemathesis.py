@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection
 
 from benchmarks import fuzz
+from tests.rewards.elsewhere import environment_on_this_database
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -30,16 +30,10 @@ def test_every_answer_is_a_documented_one(tmp_path) -> None:
     documents = fuzz.documents_for(callers)
     assert {caller.name for caller in callers} == DONE.keys()
 
-    with fuzz.server(url_of_this_database(), tmp_path / "server.log") as address:
+    with fuzz.server(environment_on_this_database()["DATABASE_URL"], tmp_path / "server.log") as address:
         outcomes = list(fuzz.fuzz_each(callers, documents, address, tmp_path, EXAMPLES, SEED))
 
     for outcome in outcomes:
         assert outcome.passed, f"{outcome.text}\n{(tmp_path / 'server.log').read_text()[-5000:]}"
         succeeded = {name for name, statuses in outcome.answers.items() if statuses.keys() & {"200", "201", "204"}}
         assert succeeded >= DONE[outcome.caller], outcome.answers
-
-
-def url_of_this_database() -> str:
-    settings = connection.settings_dict
-    password = f":{settings['PASSWORD']}" if settings["PASSWORD"] else ""
-    return f"postgres://{settings['USER']}{password}@{settings['HOST']}:{settings['PORT'] or 5432}/{settings['NAME']}"
