@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 def set_up_django(database_url: str) -> None:
@@ -62,3 +66,23 @@ def fresh_database(server_url: str, name: str) -> Iterator[str]:
     finally:
         cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         connection.close()
+
+
+def run_alone(benchmark: str, database: str, *arguments: object) -> Any:
+    """What a benchmark measures and prints as JSON, in a process of its own, so that its memory is its own.
+
+    It gets `arguments`, and `--database` with the URL of an empty database: on that server, or in a file.
+    """
+    command = [sys.executable, "-m", f"benchmarks.{benchmark}", *map(str, arguments), "--database"]
+    with _empty_database(benchmark, database) as url:
+        return json.loads(subprocess.run([*command, url], check=True, stdout=subprocess.PIPE).stdout)
+
+
+@contextmanager
+def _empty_database(benchmark: str, database: str) -> Iterator[str]:
+    if database.startswith("sqlite"):
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"sqlite:///{folder}/benchmark.sqlite3"
+    else:
+        with fresh_database(database, f"rewards_benchmark_{benchmark}") as url:
+            yield url

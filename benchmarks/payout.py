@@ -13,12 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.harness import canary, fresh_database, median_and_spread, peak_memory_mb, set_up_django, timed
+from benchmarks.harness import (
+    canary,
+    median_and_spread,
+    peak_memory_mb,
+    run_alone,
+    set_up_django,
+    timed,
+)
 
 AMOUNT_MINOR = 987_654_321_00
 
@@ -35,18 +40,7 @@ def main() -> None:
         return
     print(f"{'participants':>12}  {'engine s':>22}  {'floor s':>22}  {'ratio':>20}  {'memory MB':>9}  {'canary':>16}")
     for size in options.sizes:
-        report(size, run_alone(options.database, size, options.repeat))
-
-
-def run_alone(database: str, size: int, repeat: int) -> dict:
-    """Measure in a process of its own, so that its memory is its own."""
-    command = [sys.executable, "-m", "benchmarks.payout", "--one", str(size), "--repeat", str(repeat), "--database"]
-    if database.startswith("sqlite"):
-        with tempfile.TemporaryDirectory() as folder:
-            url = f"sqlite:///{folder}/benchmark.sqlite3"
-            return json.loads(subprocess.run([*command, url], check=True, stdout=subprocess.PIPE).stdout)
-    with fresh_database(database, "rewards_benchmark_payout") as url:
-        return json.loads(subprocess.run([*command, url], check=True, stdout=subprocess.PIPE).stdout)
+        report(size, run_alone("payout", options.database, "--one", size, "--repeat", options.repeat))
 
 
 def report(size: int, result: dict) -> None:
@@ -220,6 +214,7 @@ class Floor:
     def run(self) -> float:
         """Seconds of the rows that the engine wrote since the last call, without the time to fetch them."""
         with tempfile.TemporaryDirectory() as folder, self.connection.cursor() as cursor:
+            cursor.execute("ANALYZE rewards_account, floor_account")
             cursor.execute(
                 "INSERT INTO floor_account SELECT * FROM rewards_account account "
                 "WHERE NOT EXISTS (SELECT 1 FROM floor_account WHERE id = account.id)"

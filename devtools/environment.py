@@ -21,7 +21,7 @@ PYTHON = VIRTUAL_ENVIRONMENT / "bin" / "python"
 STATE = ROOT / ".dev"
 
 RUN_REQUIREMENTS = ("requirements.txt", "requirements-embedded.txt")
-TEST_REQUIREMENTS = (*RUN_REQUIREMENTS, "requirements-dev.txt")
+TEST_REQUIREMENTS = (*RUN_REQUIREMENTS, "requirements-chain.txt", "requirements-dev.txt")
 # Wheels that do not exist everywhere; without them the file-system broker takes over.
 OPTIONAL_REQUIREMENTS = frozenset({"requirements-embedded.txt"})
 

@@ -10,7 +10,9 @@ from django.templatetags.static import static
 from django.urls import reverse
 
 from rewards.alerts.models import Alert
+from rewards.cases.models import Case
 from rewards.distributions.models import Distribution
+from rewards.pending.queries import dead_rewards
 
 # (heading, [(title, icon, model)]); a title with a path instead of a model is a page of its own.
 SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
@@ -20,6 +22,9 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("Distributions", "payments", "rewards.distribution"),
             ("Periods", "calendar_month", "rewards.distribution:periods"),
             ("Rewards", "redeem", "rewards.reward"),
+            ("Campaigns", "campaign", "rewards.campaign"),
+            ("Monthly rewards", "event_available", "rewards.monthlyrewardjob"),
+            ("Pending rewards", "hourglass_top", "rewards.pendingreward"),
             ("Reward logs", "summarize", "rewards.rewardlog"),
             ("Partner transfers", "outbox", "rewards.partnertransfer"),
         ],
@@ -30,6 +35,17 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("Activity", "how_to_vote", "rewards.activityevent"),
             ("Accruals", "water_drop", "rewards.accrual"),
             ("Claims", "task_alt", "rewards.claim"),
+            ("Deployments", "dns", "rewards.deployment"),
+            ("Staking", "savings", "rewards.stakingposition"),
+        ],
+    ),
+    (
+        "Cases",
+        [
+            ("Cases", "gavel", "rewards.case"),
+            ("Arguments", "forum", "rewards.argument"),
+            ("Chain transactions", "link", "rewards.chaintransaction"),
+            ("Claims on the chain", "account_balance_wallet", "rewards.rewardclaim"),
         ],
     ),
     (
@@ -41,7 +57,15 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("Currencies", "toll", "rewards.currency"),
         ],
     ),
-    ("People", [("Users", "person", "rewards.user"), ("Groups", "group", "auth.group")]),
+    (
+        "People",
+        [
+            ("Users", "person", "rewards.user"),
+            ("Groups", "group", "auth.group"),
+            ("Badge awards", "workspace_premium", "badges.badgeaward"),
+            ("Standings", "leaderboard", "leaderboard.standings"),
+        ],
+    ),
     (
         "Rules",
         [
@@ -49,6 +73,9 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("CC rates", "currency_exchange", "rewards.ccrate"),
             ("Vote weights", "balance", "rewards.voteweight"),
             ("Claim types", "receipt", "rewards.claimtype"),
+            ("Ranking categories", "social_leaderboard", "rewards.rankingcategory"),
+            ("Badges", "military_tech", "badges.badge"),
+            ("Boards", "format_list_numbered", "leaderboard.board"),
             ("Parameters", "tune", "rewards.parameter"),
         ],
     ),
@@ -76,9 +103,14 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
     ),
 ]
 
+MOST_WAITING = 999
+
+# target: (what counts, how it looks)
 BADGES = {
-    "rewards.distribution": "rewards_site.admin.approvals_badge",
-    "rewards.alert": "rewards_site.admin.alerts_badge",
+    "rewards.distribution": ("rewards_site.admin.approvals_badge", "warning"),
+    "rewards.alert": ("rewards_site.admin.alerts_badge", "warning"),
+    "rewards.pendingreward": ("rewards_site.admin.dead_badge", "danger"),
+    "rewards.case": ("rewards_site.admin.moderation_badge", "warning"),
 }
 
 
@@ -99,8 +131,10 @@ def _item(request: HttpRequest, title: str, icon: str, target: str) -> dict[str,
     periods = reverse("admin:rewards_distribution_periods")
     active = request.path == periods if view else request.path.startswith(link) and request.path != periods
     item = {"title": title, "icon": icon, "link": link, "active": active}
-    if target in BADGES and globals()[BADGES[target].rpartition(".")[2]](request):
-        item |= {"badge": BADGES[target], "badge_variant": "warning"}
+    if target in BADGES:
+        counts, variant = BADGES[target]
+        if globals()[counts.rpartition(".")[2]](request):
+            item |= {"badge": counts, "badge_variant": variant}
     return item
 
 
@@ -117,6 +151,16 @@ def approvals_badge(request: HttpRequest) -> int | str:
 
 def alerts_badge(request: HttpRequest) -> int | str:
     return Alert.objects.filter(resolved_at__isnull=True).count() or ""
+
+
+def dead_badge(request: HttpRequest) -> int | str:
+    """How many rewards failed for good; a partial index knows them."""
+    return dead_rewards() or ""
+
+
+def moderation_badge(request: HttpRequest) -> int | str:
+    """How many cases wait for a moderator; an index knows them."""
+    return Case.objects.filter(status=Case.Status.PENDING_MODERATION)[: MOST_WAITING + 1].count() or ""
 
 
 def environment(request: HttpRequest) -> list[str] | None:

@@ -58,9 +58,12 @@ def end_long_work(**kwargs: Any) -> None:
 
 
 @signals.worker_shutdown.connect
-def say_worker_stopped(**kwargs: Any) -> None:
+def leave_nothing_pending(**kwargs: Any) -> None:
+    """Runs in the main process, after its children have finished. What is not paid now is paid by the next worker."""
     from rewards.jobs.processes import WORKER, stopped
+    from rewards.pending.drain import drain_before_shutdown
 
+    drain_before_shutdown()
     stopped(WORKER)
 
 

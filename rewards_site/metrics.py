@@ -28,7 +28,7 @@ from rewards.ledger.models import Account
 from rewards.parameters.services import param
 from rewards.pools.models import PartnerTransfer
 
-# In the order of the index distribution_unfinished, which PostgreSQL recognises by it.
+# None of them is paid, so PostgreSQL takes the index distribution_not_paid.
 FINISHED = (Distribution.Status.PAID, Distribution.Status.CANCELLED, Distribution.Status.REVERSED)
 ONE_DAY = timedelta(days=1)
 

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from rewards.common.hidden import Hidden
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
@@ -240,6 +242,20 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "PREPROCESSING_HOOKS": ["rewards.api.schema.each_path_once"],
+    # Several things have a status.
+    "ENUM_NAME_OVERRIDES": {
+        "AuditStatus": ["success", "failed"],
+        "CampaignStatus": "rewards.campaigns.models.Campaign.Status",
+        "CaseSide": "rewards.cases.models.Side",
+        "CaseStatus": "rewards.cases.models.Case.Status",
+        "DeploymentStatus": "rewards.deployments.models.Deployment.Status",
+        "DistributionStatus": "rewards.distributions.models.Distribution.Status",
+        "MonthlyJobStatus": "rewards.monthly.models.MonthlyRewardJob.Status",
+        "NewCampaignStatus": ["draft", "active"],
+        "PublicCaseStatus": ["active", "closed", "void"],
+        "ReplicaStatus": "rewards.deployments.models.Replica.Status",
+        "RewardStatus": "rewards.distributions.models.Reward.Status",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -267,6 +283,32 @@ if IN_PRODUCTION:
     CSRF_COOKIE_SECURE = True
     if env.bool("BEHIND_TLS_PROXY", False):
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# ------------------------------------------------------------------------------------------------------------- chain
+
+# docs/chain.md. The address of a node often has a key in it.
+CHAIN_BACKEND = env.str("CHAIN_BACKEND", "local")
+CHAIN_RPC_URL = Hidden(env.str("CHAIN_RPC_URL", ""))
+CHAIN_PRIVATE_KEY = Hidden(env.str("CHAIN_PRIVATE_KEY", ""))
+if CHAIN_BACKEND not in ("local", "evm"):
+    raise ImproperlyConfigured("CHAIN_BACKEND must be local or evm.")
+if CHAIN_BACKEND == "evm" and not (CHAIN_RPC_URL and CHAIN_PRIVATE_KEY):
+    raise ImproperlyConfigured("CHAIN_BACKEND=evm needs CHAIN_RPC_URL and CHAIN_PRIVATE_KEY.")
+
+# ------------------------------------------------------------------------------------------------------------- cases
+
+# docs/cases.md. Who writes cases: the dilemmas that ship with the product, or a language model.
+CASE_GENERATOR = env.str("CASE_GENERATOR", "builtin")
+CASE_AI_BASE_URL = env.str("CASE_AI_BASE_URL", "")
+CASE_AI_KEY = Hidden(env.str("CASE_AI_KEY", ""))
+CASE_AI_MODEL = env.str("CASE_AI_MODEL", "")
+CASE_AI_TIMEOUT_SECONDS = env.float("CASE_AI_TIMEOUT_SECONDS", 20.0)  # for one of three tries; a task has 90
+if CASE_GENERATOR not in ("builtin", "openai"):
+    raise ImproperlyConfigured("CASE_GENERATOR must be builtin or openai.")
+if CASE_GENERATOR == "openai" and not (CASE_AI_BASE_URL and CASE_AI_MODEL):
+    raise ImproperlyConfigured("CASE_GENERATOR=openai needs CASE_AI_BASE_URL and CASE_AI_MODEL.")
+if not 0 < CASE_AI_TIMEOUT_SECONDS <= 25:
+    raise ImproperlyConfigured("CASE_AI_TIMEOUT_SECONDS must be above 0 and at most 25.")
 
 # -------------------------------------------------------------------------------------------------------------- mail
 
@@ -297,7 +339,12 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
     # Each poke would be three lines; what a job did is logged by the job.
-    "loggers": {"celery": {"level": env.str("CELERY_LOG_LEVEL", "WARNING")}},
+    # The clients of the chain's node would log its address, which may have a key in it.
+    "loggers": {
+        "celery": {"level": env.str("CELERY_LOG_LEVEL", "WARNING")},
+        "urllib3": {"level": "WARNING"},
+        "web3": {"level": "WARNING"},
+    },
 }
 
 # ------------------------------------------------------------------------------------------------------------- admin

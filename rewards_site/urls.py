@@ -7,11 +7,16 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from badges.api import OwnBadges, OwnProgress
+from leaderboard.api import Leaderboard, Leaderboards
 from rewards.api.urls import endpoint
 from rewards_site.errors import nothing_here, problem_list, problem_page
 from rewards_site.health import healthz, readyz
 from rewards_site.metrics import metrics
-from rewards_site.profile import Profile, Statement
+from rewards_site.profile.claiming import ClaimRewards
+from rewards_site.profile.profile import Profile
+from rewards_site.profile.rewards import OwnRewards, RewardReceipt
+from rewards_site.profile.statement import Statement
 
 handler400 = "rewards_site.errors.bad_request"
 handler403 = "rewards_site.errors.permission_denied"
@@ -29,7 +34,14 @@ urlpatterns = [
     path("problems/<slug:code>", problem_page, name="problem"),
     path("problems/<slug:code>/", problem_page),
     *endpoint("profile", Profile, "profile"),
+    *endpoint("profile/badges", OwnBadges, "own_badges"),
+    *endpoint("profile/badges/progress", OwnProgress, "own_badge_progress"),
+    *endpoint("profile/rewards", OwnRewards, "own_rewards"),
+    *endpoint("profile/rewards/claim", ClaimRewards, "claim_rewards"),
+    *endpoint("profile/rewards/<int:id>/receipt", RewardReceipt, "reward_receipt"),
     *endpoint("profile/statement", Statement, "statement"),
+    *endpoint("api/leaderboards", Leaderboards, "leaderboards"),
+    *endpoint("api/leaderboards/<slug:slug>", Leaderboard, "leaderboard"),
     path("", include("rewards.api.urls")),
     *endpoint("api/schema", SpectacularAPIView, "schema"),
     *endpoint("api/docs", SpectacularSwaggerView, "docs", url_name="schema"),

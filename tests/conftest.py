@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.cache import cache
 from django.db import connection, transaction
 
 from rewards.common import database
 from rewards.ledger.models import Currency
 from rewards.users.models import User
+
+# A machine that is busy with something else must not fail a law: no example and no search for one is timed.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,11 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     from django.conf import settings
 
     if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):
-        return
-    only_there = pytest.mark.skip(reason="row locks and racing processes: only PostgreSQL can show them")
+        names, reason = ("once", "browser"), "says nothing about a database; shown on SQLite"
+    else:
+        names, reason = ("postgresql",), "row locks and racing processes: only PostgreSQL can show them"
     for item in items:
-        if item.get_closest_marker("postgresql"):
-            item.add_marker(only_there)
+        if any(map(item.get_closest_marker, names)):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +88,15 @@ def bob(make_user: Callable[..., User]) -> User:
 @pytest.fixture
 def carol(make_user: Callable[..., User]) -> User:
     return make_user("carol")
+
+
+@pytest.fixture
+def staff(make_user: Callable[..., User]) -> Callable[..., User]:
+    """A staff member with the rights named."""
+
+    def make(name: str, *rights: str) -> User:
+        user = make_user(name, is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=rights))
+        return User.objects.get(pk=user.pk)
+
+    return make

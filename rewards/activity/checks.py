@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from rewards.activity.models import QUANTITY_SCALE
 from rewards.common.amounts import MAX_MINOR, InvalidAmount, parse_decimal
-from rewards.common.errors import RewardsError
+from rewards.common.csv_lines import LineRefused
 from rewards.users.models import printable_username
 
 MAX_USERNAME_LENGTH = 150
@@ -83,7 +83,7 @@ class Reason(StrEnum):
     )
 
 
-class Refused(RewardsError):
+class Refused(LineRefused):
     """This event is not taken."""
 
     code = "event_refused"
@@ -108,7 +108,7 @@ def check_event(number: int, event: NewEvent, latest: datetime) -> CheckedEvent:
         raise Refused(Reason.EVENT_ID)
     if not (isinstance(user, str) and is_username(user)):
         raise Refused(Reason.USER)
-    if not (isinstance(metric, str) and _METRIC.fullmatch(metric)):
+    if not (isinstance(metric, str) and is_metric(metric)):
         raise Refused(Reason.METRIC)
     check_instant(occurred_at, latest)
     return CheckedEvent(
@@ -118,6 +118,10 @@ def check_event(number: int, event: NewEvent, latest: datetime) -> CheckedEvent:
 
 def is_username(text: str) -> bool:
     return len(text) <= MAX_USERNAME_LENGTH and _USERNAME.match(text) is not None and _is_encodable(text)
+
+
+def is_metric(text: str) -> bool:
+    return _METRIC.fullmatch(text) is not None
 
 
 def check_instant(instant: datetime, latest: datetime) -> None:

@@ -1,51 +1,33 @@
-"""Events from a CSV file of any size: streamed, the good lines written, the bad ones set aside with a reason.
-
-One line is one event: a quoted value does not run over several lines, so an open quote spoils its own line only.
-"""
+"""Events from a CSV file of any size: streamed, the good lines written, the bad ones set aside with a reason."""
 
 from __future__ import annotations
 
 import collections
-import csv
-import gzip
 import json
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple, TextIO, TypeVar
+from typing import NamedTuple, TypeVar
 
 from rewards.activity.checks import MAX_AHEAD, CheckedEvent, NewEvent, Reason, Refused, check_event
 from rewards.activity.services import Outcome
-from rewards.common.errors import RewardsError
+from rewards.common.csv_lines import (
+    WRONG_WIDTH,
+    LineRefused,
+    WrongColumns,
+    numbered_lines,
+    place_of,
+    read_header,
+    split_line,
+)
 from rewards.common.periods import parse_instant
 
 CC_VOTE = "cc_vote"
 LINES_PER_TRANSACTION = 20_000
-MAX_LINE_LENGTH = 100_000
-
-NOT_CSV = "the line is not CSV: a quote is open or out of place"
-WRONG_WIDTH = "the line has more or fewer columns than the first line"
-
-
-class UnreadableFile(RewardsError):
-    """This file cannot be read."""
-
-    code = "unreadable_file"
-    http_status = 400
-
-
-class WrongColumns(RewardsError):
-    """This file lacks a column."""
-
-    code = "wrong_columns"
-    http_status = 400
 
 
 @dataclass(frozen=True)
@@ -133,75 +115,23 @@ def open_csv(path: Path, layout: Layout, names: Mapping[str, str]) -> CsvFile:
 
     Raises `UnreadableFile`, `WrongColumns`.
     """
-    with _explained(path):
-        lines = sum(1 for _ in _numbered_lines(path))
-        with _open_text(path) as file:
-            header_line = file.readline().rstrip("\r\n")
-    if not header_line:
-        raise UnreadableFile(f"{path} does not begin with a line of column names.")
-    try:
-        header = [name.strip() for name in split_line(header_line)]
-    except Refused as error:
-        raise UnreadableFile(f"{path} does not begin with a line of column names: {error.message}.") from error
-    return CsvFile(path, layout, header, _positions(path, layout, header, names), lines)
+    name, lines = str(path), numbered_lines(path)
+    header = read_header(lines, name)
+    positions = _positions(name, layout, header, names)
+    return CsvFile(path, layout, header, positions, lines=sum(1 for _ in lines))
 
 
-def _positions(path: Path, layout: Layout, header: list[str], names: Mapping[str, str]) -> list[int]:
+def _positions(file: str, layout: Layout, header: list[str], names: Mapping[str, str]) -> list[int]:
     columns = layout.required + layout.optional
     unknown = sorted(names.keys() - set(columns))
     if unknown:
         raise WrongColumns(f"There is no column {unknown[0]!r} to map; the columns are {', '.join(columns)}.")
-    positions = []
-    for column in columns:
-        name = names.get(column, column)
-        if header.count(name) > 1:
-            raise WrongColumns(f"{path} has more than one column {name!r}.")
-        if name in header:
-            positions.append(header.index(name))
-        elif column in layout.required or column in names:
-            raise WrongColumns(f"{path} has no column {name!r}. Its columns are: {', '.join(header)}.")
-    return positions
-
-
-def split_line(line: str) -> list[str]:
-    """The values of a CSV line without its line break. Raises `Refused`."""
-    if '"' not in line:
-        return line.split(",")
-    try:
-        return next(csv.reader([line], strict=True))
-    except csv.Error as error:
-        raise Refused(NOT_CSV) from error
-
-
-def _open_text(path: Path) -> TextIO:
-    """A text file, unpacked if it is compressed, whatever its name. Lines end at a line feed alone."""
-    with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    opener = gzip.open if compressed else open
-    return opener(path, "rt", encoding="utf-8-sig", newline="\n")
-
-
-def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number as an editor counts, line without its break) of all but the first and the empty ones."""
-    with _open_text(path) as file:
-        for number, line in enumerate(iter(partial(file.readline, MAX_LINE_LENGTH), ""), start=1):
-            if len(line) == MAX_LINE_LENGTH:
-                raise UnreadableFile(f"{path} is not CSV: line {number} has {MAX_LINE_LENGTH} characters or more.")
-            text = line.rstrip("\r\n")
-            if text and number > 1:
-                yield number, text
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise UnreadableFile(f"{path} is not UTF-8 text.") from error
-    except EOFError as error:
-        raise UnreadableFile(f"{path} is cut off: its compressed data ends early.") from error
-    except (OSError, zlib.error) as error:
-        raise UnreadableFile(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    wanted = [
+        name
+        for column in columns
+        if (name := names.get(column, column)) in header or column in layout.required or column in names
+    ]
+    return [place_of(name, header, file) for name in wanted]
 
 
 # -------------------------------------------------------------------------------------------------------------- import
@@ -235,10 +165,10 @@ def import_lines(
 
 
 def _batches(file: CsvFile, at: datetime) -> Iterator[_Batch]:
-    with _explained(file.path):
-        lines = _numbered_lines(file.path)
-        while some := dict(islice(lines, LINES_PER_TRANSACTION)):
-            yield _parse(file, some, latest=at + MAX_AHEAD)
+    lines = numbered_lines(file.path)
+    next(lines, None)  # the names of the columns
+    while some := dict(islice(lines, LINES_PER_TRANSACTION)):
+        yield _parse(file, some, latest=at + MAX_AHEAD)
 
 
 def _parse(file: CsvFile, lines: dict[int, str], latest: datetime) -> _Batch:
@@ -248,9 +178,9 @@ def _parse(file: CsvFile, lines: dict[int, str], latest: datetime) -> _Batch:
         try:
             values = split_line(line)
             if len(values) != width:
-                raise Refused(WRONG_WIDTH)
+                raise LineRefused(WRONG_WIDTH)
             events.append(check_event(number, to_event(*pick(values)), latest))
-        except Refused as error:
+        except LineRefused as error:
             refused.append((number, error.message))
     return _Batch(lines, events, refused)
 
@@ -271,6 +201,6 @@ def error_row(bad: BadLine) -> list[str | int]:
     """A bad line for the file of errors: its number, the reason, and the line's own values as far as it has any."""
     try:
         values = split_line(bad.line)
-    except Refused:
+    except LineRefused:
         values = [bad.line]
     return [bad.number, bad.reason, *values]

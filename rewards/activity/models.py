@@ -40,6 +40,9 @@ class ActivityEvent(models.Model):
             models.Index(fields=["metric", "occurred_at"], name="activity_metric_time"),
             models.Index(fields=["user", "metric", "occurred_at"], name="activity_user_metric"),
             models.Index(fields=["metric", "occurred_at"], condition=Q(late=True), name="activity_late"),
+            models.Index(
+                fields=["metric", "occurred_at"], condition=Q(counted_month=None), name="activity_late_for_month"
+            ),
         ]
 
     def __str__(self) -> str:

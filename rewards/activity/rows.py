@@ -49,16 +49,6 @@ def insert_rows(
         return cursor.fetchall()
 
 
-def refresh_statistics(model: type[models.Model]) -> None:
-    """Have PostgreSQL count the table anew and plan what it does with it afresh, the checks of references too.
-
-    It would do so by itself within minutes. Who counts at the same moment is not waited for.
-    """
-    if is_postgresql():
-        with connection.cursor() as cursor:
-            cursor.execute(f"ANALYZE (SKIP_LOCKED) {table_of(model)}")
-
-
 def column_values(instance: models.Model) -> dict[str, Any]:
     """Column → value of a row to be inserted, defaults included."""
     fields = [field for field in instance._meta.concrete_fields if not field.primary_key]

@@ -18,11 +18,12 @@ from django.db import transaction
 
 from rewards.activity.checks import CheckedEvent, NewEvent, Reason, check_events
 from rewards.activity.counters import add_to_counters, rebuild_counters
+from rewards.activity.followers import tell_followers
 from rewards.activity.gates import hold_gate, pass_gates
 from rewards.activity.models import ActivityEvent, ClosedStretch
 from rewards.activity.queries import Stretch, all_closed_stretches, closed_stretches, find_users, is_within
-from rewards.activity.rows import Columns, column_values, insert_rows, refresh_statistics
-from rewards.common.database import sql_instant
+from rewards.activity.rows import Columns, column_values, insert_rows
+from rewards.common.database import refresh_statistics, sql_instant
 from rewards.common.errors import ensure
 from rewards.common.periods import Month
 from rewards.users.models import NO_PASSWORD, User
@@ -103,6 +104,7 @@ def _write(checked: Sequence[CheckedEvent], create_users: bool, at: datetime) ->
     too_large = add_to_counters((row.user_id, row.metric, row.quantity, row.counted_month) for row in written)
     if too_large:
         raise _TotalsTooLarge({event.total for event in known if (user_ids[event.user], event.metric) in too_large})
+    tell_followers({row.user_id for row in written}, {row.metric for row in written}, at)
     return Outcome(
         accepted=len(written),
         duplicates=len(known) - len(written),

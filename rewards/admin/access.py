@@ -23,6 +23,7 @@ from rewards.admin.common.confirm import Question, ask_then_do, page_context, se
 from rewards.admin.common.display import admin_url, ago, badge, link_to
 from rewards.admin.common.lists import BigList, users_found
 from rewards.admin.common.readonly import ReadOnlyAdmin
+from rewards.admin.common.rows import RowPages
 from rewards.common.errors import RewardsError
 
 ONE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False, "show_history": False}
@@ -35,7 +36,7 @@ MEANINGS = {
 }
 
 
-class CredentialAdmin(ModelAdmin):
+class CredentialAdmin(RowPages, ModelAdmin):
     """What keys and tokens have in common."""
 
     actions = None

@@ -127,8 +127,7 @@ def _curve(distribution: Distribution) -> Chart | None:
     first, last = points[0][1], points[-1][1]
     return curve_chart(
         [grouped(position) for position, _ in points],
-        "Payout",
-        [float(units(minor)) for _, minor in points],
+        {"Payout": [float(units(minor)) for _, minor in points]},
         x_title="Place (closer together at the top)",
         y_title=f"Payout ({code})",
         summary=f"The first place gets {grouped(units(first))} {code}, place {grouped(points[-1][0])} gets "

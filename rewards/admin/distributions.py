@@ -24,17 +24,20 @@ from rewards.admin.common.display import admin_url, amount, badge, duration, gro
 from rewards.admin.common.lists import BigList, users_found, value_filter
 from rewards.admin.common.readonly import ReadOnlyAdmin
 from rewards.admin.common.rights import PayoutRights
+from rewards.admin.common.rule_form import RuleAdmin
 from rewards.admin.common.tables import Table
 from rewards.admin.distribution_page import detail_context
+from rewards.admin.late_events import late_events_page
+from rewards.admin.reversing import reverse_page
+from rewards.admin.rule_preview import period_of, preview_page
 from rewards.distributions import services
+from rewards.distributions.corrections import clawback_preview
 from rewards.distributions.models import Distribution, Reward
 from rewards.distributions.programmes import registered_programmes
 from rewards.distributions.queries import period_states, receipt, status_of, verify, waits_for_approval
 
 Status = Distribution.Status
 
-# How long a web request pays along after an approval; what is left is continued by the next job.
-PAY_ALONG_SECONDS = 5.0
 LARGEST_VERIFIED_HERE = 100_000
 WAITS = "waits for approval"
 PERIODS_SHOWN = 100
@@ -43,7 +46,7 @@ WITH_ACCOUNTS = Distribution.objects.select_related("currency", "source_account_
 
 
 @admin.register(Distribution)
-class DistributionAdmin(PayoutRights, BigList, ReadOnlyAdmin):
+class DistributionAdmin(PayoutRights, RuleAdmin, BigList, ReadOnlyAdmin):
     empty_hint = "Payouts appear here as soon as a programme's first period is due; the jobs open them."
     list_display = [
         "name", "status_badge", "starts_at", "recipients_shown", "amount_shown", "paid_shown", "duration_shown",
@@ -58,7 +61,7 @@ class DistributionAdmin(PayoutRights, BigList, ReadOnlyAdmin):
     search_help_text = "Programme or period, such as pool_daily 2026-11"
     change_form_template = "admin/distribution.html"
     actions_list = ["periods"]
-    actions_detail = ["approve", "reject", "retry", "reverse", "verify"]
+    actions_detail = ["approve", "reject", "retry", "preview", "late", "reverse", "verify"]
 
     def find(self, queryset: QuerySet[Distribution], term: str) -> QuerySet[Distribution]:
         for word in term.split():
@@ -97,7 +100,7 @@ class DistributionAdmin(PayoutRights, BigList, ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         found = Distribution.objects.select_related("currency", "source_account", "actor", "approved_by", "prepared_by")
-        distribution = found.filter(pk=object_id).first() if object_id.isdecimal() else None
+        distribution = found.filter(pk=object_id).first()
         if distribution is not None and self.has_view_permission(request, distribution):
             extra_context = (extra_context or {}) | detail_context(request, distribution)
         return super().change_view(request, object_id, form_url, extra_context)
@@ -129,7 +132,7 @@ class DistributionAdmin(PayoutRights, BigList, ReadOnlyAdmin):
 
         def do(reason: str) -> str:
             services.approve(distribution.pk, request.user, digest=digest)  # type: ignore[arg-type]
-            return self._pay_along(distribution.pk)
+            return said_after(services.pay_along(distribution.pk))
 
         return self._ask(request, distribution, question, do)
 
@@ -168,32 +171,25 @@ class DistributionAdmin(PayoutRights, BigList, ReadOnlyAdmin):
         )
 
         def do(reason: str) -> str:
-            return said_after(services.retry(distribution.pk, request.user))  # type: ignore[arg-type]
+            services.resume(distribution.pk, request.user)  # type: ignore[arg-type]
+            return said_after(services.pay_along(distribution.pk))
 
         return self._ask(request, distribution, question, do)
+
+    @action(description="Preview another rule", url_path="preview", icon="tune", permissions=["view"])
+    def preview(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return preview_page(request, self, period_of(self._distribution(request, object_id)), timezone.now())
+
+    @action(description="Late events", url_path="late-events", icon="schedule", permissions=["view"])
+    def late(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return late_events_page(request, self, self._distribution(request, object_id), timezone.now())
 
     @action(
         description="Reverse", url_path="reverse", icon="undo", variant=ActionVariant.DANGER,
         permissions=["reverse"],
     )  # fmt: skip
     def reverse(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        distribution = self._distribution(request, object_id)
-        question = Question(
-            title=f"Reverse {distribution}",
-            explanation=f"{amount(distribution.paid_amount, distribution.currency)} are taken back from "
-            f"{grouped(distribution.recipients)} recipients, all or none, and return to "
-            f"{distribution.source_account}. This is final: the period is not paid again.",
-            button="Reverse the payout",
-            figures=figures_of(distribution),
-            needs_reason=True,
-            dangerous=True,
-        )
-
-        def do(reason: str) -> str:
-            services.reverse(distribution.pk, request.user, reason)  # type: ignore[arg-type]
-            return f"{distribution} is reversed."
-
-        return self._ask(request, distribution, question, do)
+        return reverse_page(request, self, self._distribution(request, object_id))
 
     @action(description="Verify", url_path="verify", icon="fact_check", permissions=["view"])
     def verify(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -238,14 +234,6 @@ class DistributionAdmin(PayoutRights, BigList, ReadOnlyAdmin):
         context = page_context(request, self, distribution)
         return ask_then_do(request, question, do, back=admin_url(distribution), context=context)
 
-    def _pay_along(self, distribution_id: int) -> str:
-        """Pay for a moment: a small payout is done when its approver looks again, a large one goes on in a job."""
-        distribution = WITH_ACCOUNTS.get(pk=distribution_id)
-        until = time.monotonic() + PAY_ALONG_SECONDS
-        while time.monotonic() < until and services.step(distribution):
-            pass
-        return said_after(distribution)
-
 
 def said_after(distribution: Distribution) -> str:
     """What has become of a distribution that was just worked on."""
@@ -261,7 +249,7 @@ def said_after(distribution: Distribution) -> str:
 
 def possible_actions(distribution: Distribution) -> set[str]:
     """The actions that make sense in a distribution's status."""
-    possible = set()
+    possible = {"preview"}
     if waits_for_approval(distribution):
         possible |= {"approve", "reject"}
     if distribution.status == Status.FAILED:
@@ -270,6 +258,8 @@ def possible_actions(distribution: Distribution) -> set[str]:
         possible.add("reverse")
     if distribution.allocated_at:
         possible.add("verify")
+    if distribution.late_events:
+        possible.add("late")
     return possible
 
 
@@ -315,7 +305,7 @@ def periods_table(now: Any, programme: str | None) -> Table:
 
 
 @admin.register(Reward)
-class RewardAdmin(BigList, ReadOnlyAdmin):
+class RewardAdmin(PayoutRights, BigList, ReadOnlyAdmin):
     empty_hint = "Rewards appear here with the first distribution."
     list_display = ["place", "user_name", "distribution_name", "score", "amount_shown"]
     list_select_related = ["user", "distribution__currency"]
@@ -323,6 +313,7 @@ class RewardAdmin(BigList, ReadOnlyAdmin):
     search_help_text = "Start of a username"
     change_form_template = "admin/reward.html"
     exclude = ["salt"]
+    actions_detail = ["reverse"]
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         if lookup.startswith("salt"):  # it hides amounts from neighbours; its owner alone sees it
@@ -357,10 +348,29 @@ class RewardAdmin(BigList, ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         found = Reward.objects.select_related("user", "distribution__currency")
-        reward = found.filter(pk=object_id).first() if object_id.isdecimal() else None
+        reward = found.filter(pk=object_id).first()
         if reward is not None and self.has_view_permission(request, reward):
             extra_context = (extra_context or {}) | receipt_context(reward)
         return super().change_view(request, object_id, form_url, extra_context)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        """Only a reward that is paid, or waits to be claimed, is taken back."""
+        reward = Reward.objects.select_related("distribution").filter(pk=object_id).first()
+        stands = reward is not None and clawback_preview(reward.distribution, reward).recipients > 0
+        return super().get_actions_detail(request, object_id) if stands else []
+
+    @action(
+        description="Take back", url_path="reverse", icon="undo", variant=ActionVariant.DANGER,
+        permissions=["reverse"],
+    )  # fmt: skip
+    def reverse(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        related = Reward.objects.select_related(
+            "user", "distribution__currency", "distribution__source_account__currency"
+        )
+        reward = get_object_or_404(related, pk=object_id)
+        return reverse_page(request, self, reward.distribution, reward)
 
 
 def receipt_context(reward: Reward) -> dict[str, Any]:

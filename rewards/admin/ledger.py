@@ -24,7 +24,7 @@ from rewards.admin.common.history import HistoryAdmin
 from rewards.admin.common.lists import BigList, users_found, value_filter
 from rewards.admin.common.readonly import ReadOnlyAdmin
 from rewards.admin.common.tables import Table
-from rewards.ledger.models import Account, BalanceChange, Currency, Journal, Transfer
+from rewards.ledger.models import DEBT, Account, BalanceChange, Currency, Journal, Transfer
 from rewards.ledger.services import StatementLine, balance, statement
 
 STATEMENT_LINES = 50
@@ -58,9 +58,11 @@ class OwnerFilter(RadioFilter):
     parameter_name = "owner"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("system", "The system"), ("user", "Users")]
+        return [("system", "The system"), ("user", "Users"), ("debt", "Users, what they owe")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Account]) -> QuerySet[Account]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "debt":
+            return queryset.filter(code=DEBT, user__isnull=False, whole_balance__lt=0)
         wanted = {"system": True, "user": False}.get(self.value() or "")
         return queryset if wanted is None else queryset.filter(user__isnull=wanted)
 

@@ -13,12 +13,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
+from django.urls import reverse_lazy
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import RadioFilter
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from rewards.admin.common.confirm import Question, ask_then_do, page_context, sentence_of
 from rewards.admin.common.display import (
@@ -31,40 +32,41 @@ from rewards.admin.common.display import (
     link_to,
     units,
 )
-from rewards.admin.common.fields import PrettyJsonField
+from rewards.admin.common.fields import TiePolicyField, minor_units
 from rewards.admin.common.history import HistoryAdmin
 from rewards.admin.common.lists import BigList, users_found, value_filter
 from rewards.admin.common.readonly import ReadOnlyAdmin
 from rewards.admin.common.rights import PayoutRights
+from rewards.admin.common.rule_form import Asks, RuleAdmin, RuleField, checked_rule
 from rewards.admin.common.rule_words import rule_in_words
 from rewards.admin.common.tables import Table
+from rewards.admin.rule_preview import Period, preview_page
 from rewards.admin.running import run_now
-from rewards.allocation.participants import TIE_POLICIES
-from rewards.common.amounts import InvalidAmount, to_minor, to_units
+from rewards.common.amounts import InvalidAmount, to_units
 from rewards.common.errors import RewardsError
 from rewards.jobs.models import JobRun
 from rewards.ledger.models import Account
 from rewards.ledger.services import balance
+from rewards.pools.inputs import MEASURES, check_pool_rule
 from rewards.pools.models import Accrual, CcRate, PartnerTransfer, Pool, RewardLog, VoteWeight
-from rewards.pools.queries import next_in_line
+from rewards.pools.queries import next_in_line, next_payout
 from rewards.pools.services import forecast, top_up
 from rewards.users.models import User
 
 PERIODS_FORESEEN = 20
+KINDS = ("equal", "proportional", "tiers", "slices")  # votes name no amounts of their own
+ASKS = Asks(reverse_lazy("admin:rewards_pool_rule"), KINDS, MEASURES, groups=False)
 
 
 # --------------------------------------------------------------------------------------------------------------- pools
 
 
 class PoolForm(forms.ModelForm):
-    rule = PrettyJsonField(
+    rule = RuleField(
+        asks=ASKS,
         help_text="How a period is shared out, in the rule language of docs/rules.md. Checked when saved.",
     )
-    tie_policy = forms.ChoiceField(
-        choices=[(policy, policy) for policy in TIE_POLICIES],
-        widget=UnfoldAdminSelectWidget(),
-        help_text="earliest: the place decides; shared: equals split the sum of their places; same: each the better.",
-    )
+    tie_policy = TiePolicyField()
     approval_units = forms.CharField(
         label="Approval limit",
         required=False,
@@ -81,18 +83,14 @@ class PoolForm(forms.ModelForm):
         limit = self.instance.approval_limit
         if limit is not None:
             self.initial["approval_units"] = to_units(limit, self.instance.currency.decimals)
+        if "rule" in self.fields:
+            self.fields["rule"].widget.attrs["data-currency"] = self.instance.currency_id
+
+    def clean_rule(self) -> Any:
+        return checked_rule(self.cleaned_data["rule"], self.instance.currency.decimals, check_pool_rule)
 
     def clean_approval_units(self) -> int | None:
-        text = self.cleaned_data["approval_units"].strip()
-        if not text:
-            return None
-        try:
-            limit = to_minor(text, self.instance.currency.decimals, what="limit")
-        except InvalidAmount as error:
-            raise forms.ValidationError(error.message, code=error.code) from error
-        if limit < 0:
-            raise forms.ValidationError("The limit is not negative.")
-        return limit
+        return minor_units(self.cleaned_data["approval_units"], self.instance.currency.decimals)
 
     def clean(self) -> None:
         super().clean()
@@ -121,18 +119,19 @@ class TopUpForm(forms.Form):
 
 
 @admin.register(Pool)
-class PoolAdmin(PayoutRights, HistoryAdmin):
+class PoolAdmin(PayoutRights, RuleAdmin, HistoryAdmin):
     form = PoolForm
+    rule_check = staticmethod(check_pool_rule)
     empty_hint = "`manage.py setup_pools --currency CODE --decimals N --cc-rate R` creates the two pools."
     list_display = ["title", "account_balance", "share_shown", "approval_shown", "next_payout_shown", "active"]
     ordering = ["slug"]
     actions = None
-    actions_detail = ["run_now", "top_up"]
+    actions_detail = ["run_now", "preview", "top_up"]
     readonly_fields = ["slug", "currency", "account_balance", "next_payout_shown", "rule_words", "updated_at"]
     fieldsets = [
         (None, {"fields": ["title", "slug", "currency", "account_balance", "next_payout_shown", "active"]}),
         ("How much", {"fields": ["share", "approval_units"]}),
-        ("By which rule", {"fields": ["rule_words", "rule", "tie_policy", "updated_at"]}),
+        ("By which rule", {"fields": ["rule", "tie_policy", "updated_at"]}),
     ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -205,6 +204,15 @@ class PoolAdmin(PayoutRights, HistoryAdmin):
 
         back = f"{admin_url(JobRun)}?job=run_{pool.slug}"
         return ask_then_do(request, question, do, back=back, context=page_context(request, self, pool))
+
+    @action(description="Preview another rule", url_path="preview", icon="tune", permissions=["view"])
+    def preview(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """On the period that is paid next, as far as it has come."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        pool, now = get_object_or_404(Pool.objects.select_related("currency"), pk=object_id), timezone.now()
+        period = Period(pool, pool.programme, next_payout(pool, now).key, pool.rule, pool.tie_policy)
+        return preview_page(request, self, period, now)
 
     @action(description="Top up", url_path="top-up", icon="add_card", permissions=["change"])
     def top_up(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -31,6 +31,7 @@ from rewards.admin.common.confirm import Question, ask_then_do, page_context
 from rewards.admin.common.display import admin_url, ago, badge, duration
 from rewards.admin.common.history import HistoryAdmin
 from rewards.admin.common.rights import PayoutRights
+from rewards.admin.common.rows import RowPages
 from rewards.admin.jobs import run_in_brief
 from rewards.admin.running import job_of, known_tasks, run_now
 from rewards.jobs.models import JobRun
@@ -139,7 +140,7 @@ def schedule_in_words(task: PeriodicTask) -> str:
     return str(task.clocked or task.solar or "never")
 
 
-class ScheduleAdmin(ModelAdmin):
+class ScheduleAdmin(RowPages, ModelAdmin):
     """A schedule that tasks share; one that is in use is not deleted, or its tasks would go with it."""
 
     actions = None

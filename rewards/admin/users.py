@@ -1,7 +1,8 @@
-"""Users with their balances, newest rewards and claims on one page, and the groups that give rights."""
+"""Users with their balances, newest rewards, claims and more on one page, and the groups that give rights."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
@@ -11,25 +12,45 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import BooleanRadioFilter
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from rewards.admin.claims import amounts_in_brief
-from rewards.admin.common.display import admin_url, amount, link_to
+from rewards.admin.common.display import admin_url, amount, badge, link_to
 from rewards.admin.common.lists import BigList
+from rewards.admin.common.rows import RowPages
 from rewards.admin.common.tables import Table
+from rewards.admin.deployments import deployment_badge, replicas_in_words, with_replicas
 from rewards.admin.ledger import statement_url, with_whole_balance
+from rewards.admin.pending import due_shown, in_a_line, state_badge
 from rewards.claims.models import Claim
+from rewards.deployments.models import Deployment
 from rewards.distributions.models import Reward
-from rewards.ledger.models import Account
+from rewards.ledger.models import DEBT, Account
+from rewards.pending.models import PendingReward
 from rewards.users.models import User
 
 REWARDS_SHOWN = 10
 CLAIMS_SHOWN = 10
+PENDING_SHOWN = 10
+DEPLOYMENTS_SHOWN = 10
 ACCOUNTS_SHOWN = 50
+
+Part = tuple[str, Table, str, str]
+"""Heading, table, and the address and text of a link below it."""
+_parts: list[Callable[[HttpRequest, User], Part | None]] = []
+
+
+def on_the_page_of_a_user(part: Callable[[HttpRequest, User], Part | None]) -> None:
+    """Show something of an upper app on a user's page; None where whoever asks may not see it."""
+    if part not in _parts:
+        _parts.append(part)
+
 
 admin.site.unregister(Group)
 
@@ -40,7 +61,7 @@ class UserForm(UserChangeForm):
 
 
 @admin.register(User)
-class UserAdmin(BigList, DjangoUserAdmin, ModelAdmin):
+class UserAdmin(RowPages, BigList, DjangoUserAdmin, ModelAdmin):
     form = UserForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -105,14 +126,14 @@ class UserAdmin(BigList, DjangoUserAdmin, ModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        user = User.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        user = User.objects.filter(pk=object_id).first()
         if user is not None:
             extra_context = (extra_context or {}) | money_of(request, user)
         return super().change_view(request, object_id, form_url, extra_context)
 
 
 def money_of(request: HttpRequest, user: User) -> dict[str, Any]:
-    """Balances, newest rewards and claims, for whoever may see them."""
+    """Balances, newest rewards, claims, what is pending and what runs, for whoever may see them."""
     shown: dict[str, Any] = {}
     if request.user.has_perm("rewards.view_account"):
         shown["balances"] = balances_of(user)
@@ -122,6 +143,13 @@ def money_of(request: HttpRequest, user: User) -> dict[str, Any]:
     if request.user.has_perm("rewards.view_claim"):
         shown["newest_claims"] = newest_claims_of(user)
         shown["claims_url"] = f"{admin_url(Claim)}?user__id__exact={user.pk}"
+    if request.user.has_perm("rewards.view_pendingreward"):
+        shown["newest_pending"] = newest_pending_of(user)
+        shown["pending_url"] = f"{admin_url(PendingReward)}?user__id__exact={user.pk}"
+    if request.user.has_perm("rewards.view_deployment"):
+        shown["deployments"] = deployments_of(user)
+        shown["deployments_url"] = f"{admin_url(Deployment)}?user__id__exact={user.pk}"
+    shown["parts"] = list(filter(None, (part(request, user) for part in _parts)))
     return shown
 
 
@@ -129,13 +157,19 @@ def balances_of(user: User) -> Table:
     own = Account.objects.filter(user=user).select_related("currency").order_by("currency__code", "code")
     rows = [
         (
-            link_to(account, account.code or "own account"),
+            _account_name(account),
             amount(account.whole_balance, account.currency),  # type: ignore[attr-defined]
             statement_link(account),
         )
         for account in with_whole_balance(own)[:ACCOUNTS_SHOWN]
     ]
     return Table(["Account", "Balance", "Statement"], rows, frozenset({"Balance"}), "No account yet: nothing was paid.")
+
+
+def _account_name(account: Account) -> SafeString | str:
+    name = link_to(account, account.code or "own account")
+    owes = account.code == DEBT and account.whole_balance < 0  # type: ignore[attr-defined]
+    return format_html("{} {}", name, badge("owes", kind="danger")) if owes else name
 
 
 def statement_link(account: Account) -> Any:
@@ -170,8 +204,32 @@ def newest_claims_of(user: User) -> Table:
     return Table(["Key", "Type", "Gave", "Took", "Time"], rows, empty="Nothing was claimed.")
 
 
+def newest_pending_of(user: User) -> Table:
+    now = timezone.now()
+    rewards = PendingReward.objects.filter(user=user).select_related("currency").order_by("-pk")
+    rows = [
+        (
+            link_to(reward, in_a_line(reward.reason, 60) or reward.reward_id),
+            state_badge(reward),
+            amount(reward.amount, reward.currency),
+            due_shown(reward, now),
+        )
+        for reward in rewards[:PENDING_SHOWN]
+    ]
+    return Table(["Reward", "State", "Amount", "Due"], rows, frozenset({"Amount"}), "Nothing was queued.")
+
+
+def deployments_of(user: User) -> Table:
+    deployments = with_replicas(Deployment.objects.filter(user=user)).order_by("-created_at")
+    rows = [
+        (link_to(each, each.name), deployment_badge(each), replicas_in_words(each), each.created_at)
+        for each in deployments[:DEPLOYMENTS_SHOWN]
+    ]
+    return Table(["Deployment", "State", "Replicas that earn", "Since"], rows, empty="None yet.")
+
+
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(RowPages, DjangoGroupAdmin, ModelAdmin):
     actions = None
     show_facets = admin.ShowFacets.NEVER
     empty_hint = "A group bundles rights: make one for each role, then add users to it."

@@ -6,6 +6,8 @@ product's own base error; whoever sits at the edge translates them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class AllocationError(Exception):
     """The amount could not be shared out."""
@@ -39,17 +41,22 @@ class RuleError(AllocationError, ValueError):
 class BudgetExceeded(RuleError):
     """The rule pays more than there is.
 
-    `needed_minor` and `available_minor` say by how much, in minor units.
+    `needed_minor` and `available_minor` say by how much, in minor units; `written` is how the sentence writes them.
     """
 
     code = "budget_exceeded"
 
-    def __init__(self, path: str, needed_minor: int, available_minor: int) -> None:
+    def __init__(
+        self,
+        path: str,
+        needed_minor: int,
+        available_minor: int,
+        written: Callable[[int], str] = "{} minor units".format,
+    ) -> None:
         self.needed_minor = needed_minor
         self.available_minor = available_minor
-        sentence = (
-            f"This pays {needed_minor} minor units but only {available_minor} are there: raise the amount or pay less."
-        )
+        needed, available = written(needed_minor), written(available_minor)
+        sentence = f"This pays {needed} but only {available} are there: raise the amount or pay less."
         super().__init__(path, sentence)
 
 

@@ -131,19 +131,20 @@ def _refuse_repeated_names(rule: Rule) -> None:
     if len(parts) > MOST_PARTS:
         raise RuleError(parts[MOST_PARTS][1], f"a rule has at most {MOST_PARTS} slices and tiers in all")
     seen: set[str] = set()
-    for name, path in parts:
-        if name in seen:
+    for name, path, its_slice in parts:
+        if name in seen and name != its_slice:
             raise RuleError(f"{path}.name", f"the name {name!r} is taken already: give each slice and tier its own")
         seen.add(name)
 
 
-def _named_parts(rule: Rule) -> Iterator[tuple[str, str]]:
+def _named_parts(rule: Rule, within: str = "") -> Iterator[tuple[str, str, str]]:
+    """Name and path of each slice and tier, and of a tier the slice whose name it may share: they are one part then."""
     if isinstance(rule, Tiers):
-        yield from ((tier.name, tier.path) for tier in rule.tiers)
+        yield from ((tier.name, tier.path, within) for tier in rule.tiers)
     elif isinstance(rule, Slices):
         for part in rule.slices:
-            yield part.name, part.path
-            yield from _named_parts(part.rule)
+            yield part.name, part.path, ""
+            yield from _named_parts(part.rule, part.name)
 
 
 # --- one function per rule -------------------------------------------------------------------------------------

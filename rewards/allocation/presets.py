@@ -1,10 +1,11 @@
-"""The rules of the vote-funded pools, written in the same language as everyone else's."""
+"""The rules of the vote-funded pools and of cases, written in the same language as everyone else's."""
 
 from __future__ import annotations
 
 from typing import Any
 
 DAILY_TIERS = (10, 100, 1000, 10000)
+CASE_SHARES = ("0.5", "0.3", "0.2")
 
 
 def hourly_rule() -> dict[str, Any]:
@@ -38,6 +39,28 @@ def daily_rule(
         _slice("top50p", {"top_percent": "50"}, weights[2]),
     ]
     return _slices([part for part in parts if part["weight"].strip("0.")])
+
+
+def case_rule() -> dict[str, Any]:
+    """Four parts of a case's pool; whoever is in several gets from each.
+
+    40% to who voted as the verdict, 30% to the first three arguments (50/30/20), 20% to all who took part, 10% to who
+    wrote the case. The measures `winning_voter`, `argument`, `participant` and `creator` are 1 for who is in; places
+    are those of the arguments.
+    """
+    places = [{"to": place, "share": share, "name": "top_argument"} for place, share in enumerate(CASE_SHARES, start=1)]
+    return _slices(
+        [
+            _slice("winning_voter", _marked("winning_voter"), "40"),
+            _slice("top_argument", _marked("argument"), "30", {"rule": "tiers", "tiers": places}),
+            _slice("participant", _marked("participant"), "20"),
+            _slice("creator", _marked("creator"), "10"),
+        ]
+    )
+
+
+def _marked(measure: str) -> dict[str, Any]:
+    return {"all": True, "at_least": {measure: "1"}}
 
 
 def _fixed_position_rule(minimum_votes: tuple[int, ...]) -> dict[str, Any]:

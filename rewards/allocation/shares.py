@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,29 @@ class SliceShare:
     members: int
     rows: NDArray[np.int32]
     shares: NDArray[np.int64]
+
+
+def as_one(parts: Iterable[SliceShare]) -> list[SliceShare]:
+    """The parts, those of one name added up into one that stands where the first of them did."""
+    by_name: dict[str, list[SliceShare]] = {}
+    for part in parts:
+        by_name.setdefault(part.name, []).append(part)
+    return [same[0] if len(same) == 1 else _added_up(same) for same in by_name.values()]
+
+
+def _added_up(parts: Sequence[SliceShare]) -> SliceShare:
+    """Equals who split places of several tiers have a row in each: it is one row of the sum."""
+    rows, places = np.unique(np.concatenate([part.rows for part in parts]), return_inverse=True)
+    shares = np.zeros(len(rows), dtype=np.int64)
+    np.add.at(shares, places, np.concatenate([part.shares for part in parts]))
+    return SliceShare(
+        name=parts[0].name,
+        amount=sum(part.amount for part in parts),
+        paid=sum(part.paid for part in parts),
+        members=len(rows),
+        rows=rows,
+        shares=shares,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from rewards.allocation.integers import exact_sum
 from rewards.allocation.language import Tier, Tiers
 from rewards.allocation.participants import Field, Ranking, rows_between
 from rewards.allocation.ranks import run_of_equals
-from rewards.allocation.shares import SliceShare
+from rewards.allocation.shares import SliceShare, as_one
 
 
 @dataclass(eq=False)
@@ -38,7 +39,7 @@ class _Paid:
 
 
 def pay_tiers(rule: Tiers, amount: int, field: Field, ranking: Ranking) -> list[SliceShare]:
-    """One `SliceShare` per tier, in listed order.
+    """One `SliceShare` per tier, in listed order; tiers of one name, which is that of their slice, are one.
 
     `each` pays every place the same; `share` is a part of the whole amount, split equally among the members of the
     tier, so a tier without members pays nothing. Shares are cut from the amount by largest remainder, what no tier
@@ -46,13 +47,16 @@ def pay_tiers(rule: Tiers, amount: int, field: Field, ranking: Ranking) -> list[
     """
     ends = _tier_ends(rule, ranking)
     paid = _untied(rule, amount, field, ends)
-    if ranking.tie_policy != "earliest":
-        for first, end in _runs_across([*ends, field.places], ranking):
-            _settle(paid, first, end, rows_between(field.rows, first, end), ranking.tie_policy)
+    if ranking.tie_policy == "same":
+        for first, end, equals in _ties(ends, field, ranking):
+            _pay_all_like_the_best(paid, first, end, equals)
     needed = sum(exact_sum(tier.shares) for tier in paid)
     if needed > amount:
         raise BudgetExceeded(rule.path, needed, amount)
-    return [_share_of(tier) for tier in paid]
+    if ranking.tie_policy == "shared":  # pays in all what the places pay
+        for first, end, equals in _ties(ends, field, ranking):
+            _deal_out(paid, first, end, equals)
+    return as_one(_share_of(tier) for tier in paid)
 
 
 def _tier_ends(rule: Tiers, ranking: Ranking) -> list[int]:
@@ -67,9 +71,6 @@ def _untied(rule: Tiers, amount: int, field: Field, ends: list[int]) -> list[_Pa
     """What the tiers pay by the places as they are."""
     parts = _parts(rule, amount)
     members = [rows_between(field.placed, first, end) for first, end in pairwise([0, *ends])]
-    fixed = sum((tier.each_minor or 0) * len(rows) for tier, rows in zip(rule.tiers, members, strict=True))
-    if fixed > amount:
-        raise BudgetExceeded(rule.path, fixed, amount)
     return [_pay_tier(tier, part, rows) for tier, part, rows in zip(rule.tiers, parts, members, strict=True)]
 
 
@@ -90,20 +91,13 @@ def _pay_tier(tier: Tier, part: int, rows: NDArray[np.int32]) -> _Paid:
     return _Paid(tier, part, rows, equal_shares(part, len(rows)))
 
 
-def _runs_across(boundaries: list[int], ranking: Ranking) -> list[tuple[int, int]]:
-    """The runs of equals that a boundary cuts in two, each once, in order."""
+def _ties(ends: list[int], field: Field, ranking: Ranking) -> Iterator[tuple[int, int, NDArray[np.int32]]]:
+    """The runs of equals that a boundary cuts in two, in order: first row, row after the last, and who is eligible."""
+    boundaries = [*ends, field.places]
     cut = {run_of_equals(ranking.ranks, end - 1) for end in boundaries if 0 < end < len(ranking)}
-    return sorted((first, end) for first, end in cut if any(first < boundary < end for boundary in boundaries))
-
-
-def _settle(paid: list[_Paid], first: int, end: int, equals: NDArray[np.int32], tie_policy: str) -> None:
-    """Pay the equals from row `first` to before row `end` by the tie policy instead of by their places."""
-    if len(equals) == 0:
-        return
-    if tie_policy == "shared":
-        _deal_out(paid, first, end, equals)
-    else:
-        _pay_all_like_the_best(paid, first, end, equals)
+    for first, end in sorted(cut):
+        if any(first < boundary < end for boundary in boundaries):
+            yield first, end, rows_between(field.rows, first, end)
 
 
 def _deal_out(paid: list[_Paid], first: int, end: int, equals: NDArray[np.int32]) -> None:

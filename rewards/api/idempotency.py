@@ -32,6 +32,7 @@ from rewards.ledger.errors import IdempotencyConflict
 DUPLICATES_WAIT_SECONDS = 5
 ATTEMPTS = 5
 LONGEST_PAUSE_SECONDS = 0.05
+REPLAYED = "Idempotent-Replayed"
 
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -107,7 +108,7 @@ def answer_once(answer: IdempotentAnswer, work: Callable[[], Response]) -> Respo
         if kept is not None:
             return _replayed(kept, answer.body_hash)
         response = work()
-        _keep(answer, response)
+        keep(answer, response)
         return response
 
     return in_transaction(attempt)
@@ -129,7 +130,7 @@ def in_transaction(work: Callable[[], Response]) -> Response:
     return again_after_deadlock(attempt)
 
 
-def again_after_deadlock(attempt: Callable[[], Response]) -> Response:
+def again_after_deadlock(attempt: Callable[[], Answer]) -> Answer:
     """What `attempt` answers, which is a transaction of its own.
 
     Again, from the start, when PostgreSQL chose it to end a deadlock: five times, then the error goes on.
@@ -182,10 +183,15 @@ def _replayed(kept: IdempotentAnswer, sent_hash: str) -> Response:
         raise IdempotencyConflict
     # The text, not what it says: jsonb would give its keys in another order than the first answer had.
     body = None if kept.body is None else json.loads(kept.body)
-    return Response(body, status=kept.status, headers={"Idempotent-Replayed": "true"})
+    return Response(body, status=kept.status, headers={REPLAYED: "true"})
 
 
-def _keep(answer: IdempotentAnswer, response: Response) -> None:
+def is_replayed(response: Response) -> bool:
+    return REPLAYED in response.headers
+
+
+def keep(answer: IdempotentAnswer, response: Response) -> None:
+    """Store what repetitions are answered with; an answer of 400 and above is not."""
     if response.status_code >= 400:
         return
     body = None if response.data is None else JSONRenderer().render(response.data).decode()

@@ -19,13 +19,13 @@ MAX_LIMIT = 500
 class Pages(CursorPagination):
     """`limit` and `cursor` of the query. Views read them with a `PageQuery`, which refuses whatever else is there.
 
-    `ordering` names a field that never changes and is unique, or nearly so.
+    `ordering` names a field that never changes and is unique, or nearly so; a second one decides between equals.
     """
 
     page_size = DEFAULT_LIMIT
     max_page_size = MAX_LIMIT
     page_size_query_param = "limit"
-    ordering = "-id"
+    ordering: str | tuple[str, ...] = "-id"
 
     def get_page_size(self, request: Request) -> int:
         text = request.query_params.get("limit", str(DEFAULT_LIMIT))
@@ -47,5 +47,6 @@ class Pages(CursorPagination):
 
     def get_paginated_response_schema(self, schema: Any) -> Any:
         link = {"type": "string", "nullable": True, "format": "uri"}
-        properties = {"results": schema, "next": link, "previous": link}
+        following = {**link, "example": "https://rewards.example.org/api/…?cursor=cD04MTU%3D"}
+        properties = {"results": schema, "next": following, "previous": {**link, "example": None}}
         return {"type": "object", "required": ["results", "next", "previous"], "properties": properties}

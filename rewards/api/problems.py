@@ -10,7 +10,8 @@ import inspect
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
 
 from django.core import exceptions as django_errors
 from django.db import Error as DatabaseError
@@ -20,13 +21,17 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+from rewards.allocation.errors import AllocationError, RuleError, SumMismatch
 from rewards.api.database_errors import explain_database_error, is_unstorable_text
 from rewards.common.errors import RewardsError
 
 logger = logging.getLogger(__name__)
 
+Broken = TypeVar("Broken", RewardsError, AllocationError)
+
 PROBLEM_JSON = "application/problem+json"
 MOST_ERRORS = 100
+UNPROCESSABLE = 422
 RETRY_AFTER_SECONDS = 2
 
 
@@ -51,7 +56,9 @@ BUILT_IN = {
     "request_in_progress": Kind(409, "The first request with this Idempotency-Key is still running. Repeat it later."),
     "length_required": Kind(411, "Say how long the body is: send Content-Length, not chunks."),
     "too_large": Kind(413, "The body is larger than this address takes. Send it in several parts."),
-    "unsupported_media_type": Kind(415, "Bodies are JSON in UTF-8: send Content-Type: application/json."),
+    "unsupported_media_type": Kind(
+        415, "Bodies are JSON in UTF-8: send Content-Type: application/json. The list of a campaign is text/csv."
+    ),
     "rule_broken": Kind(422, "The values do not fit together, or name something that is gone."),
     "throttled": Kind(429, "Too many requests. Wait as long as the header Retry-After says."),
     "internal_error": Kind(500, "It was our fault, and it has been logged. Nothing was half done."),
@@ -111,6 +118,8 @@ def handle(error: Exception, context: Mapping[str, Any] | None = None) -> Respon
         return _of_broken_rule(error)
     if isinstance(error, drf.APIException):
         return _of_framework(error)
+    if isinstance(error, AllocationError) and not isinstance(error, SumMismatch):
+        return _of_rule(error)
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
     if code is not None:
         return problem_response(code, explanation(code).status, _detail_of_django_error(error))
@@ -122,9 +131,27 @@ def handle(error: Exception, context: Mapping[str, Any] | None = None) -> Respon
 
 
 def _of_broken_rule(error: RewardsError) -> Response:
-    if error.http_status >= 500:
+    if error.http_status >= 500 and not error.is_expected:
         return _of_our_fault(error, error.code)
     return problem_response(error.code, error.http_status, error.message, **_facts(error.facts))
+
+
+def _of_rule(error: AllocationError) -> Response:
+    """What cannot be shared out as the rule of a request says; `errors` names the place in it."""
+    facts: dict[str, Any] = {}
+    if isinstance(error, RuleError):
+        facts["errors"] = {error.path or "rule": [error.sentence]}
+    return problem_response(error.code, UNPROCESSABLE, str(error), **facts)
+
+
+@contextmanager
+def rule_stands_at(path: str) -> Iterator[None]:
+    """An error of a rule names its place in the body, not in the rule alone."""
+    try:
+        yield
+    except RuleError as error:
+        error.path = f"{path}.{error.path}" if error.path else path
+        raise
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,11 +241,14 @@ def _joined(path: str, name: Any) -> str:
 
 def codes() -> dict[str, Kind]:
     """Every code there is. Where several errors share one, the sentence of the first."""
-    found = {error.code: Kind(error.http_status, inspect.getdoc(error) or "") for error in _broken_rules(RewardsError)}
+    rules: list[type[AllocationError]] = [AllocationError, *_broken_rules(AllocationError)]
+    rules.remove(SumMismatch)
+    found = {error.code: Kind(UNPROCESSABLE, inspect.getdoc(error) or "") for error in rules}
+    found |= {error.code: Kind(error.http_status, inspect.getdoc(error) or "") for error in _broken_rules(RewardsError)}
     return dict(sorted((found | BUILT_IN).items()))
 
 
-def _broken_rules(base: type[RewardsError]) -> Iterator[type[RewardsError]]:
+def _broken_rules(base: type[Broken]) -> Iterator[type[Broken]]:
     for error in base.__subclasses__():
         yield from _broken_rules(error)
         yield error

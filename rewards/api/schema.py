@@ -27,7 +27,7 @@ PROBLEMS = {
 PROBLEMS_OF_BODIES = {
     "411": "The length of the body is missing",
     "413": "The body is too large",
-    "415": "The body is not application/json in UTF-8",
+    "415": "The body is not of the media type shown, in UTF-8",
 }
 RETRY_AFTER = {"Retry-After": {"required": True, "description": "Seconds", "schema": {"type": "integer"}}}
 CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}

@@ -21,9 +21,11 @@ from rewards.common.periods import parse_instant
 
 FROM_QUERY = "from_query"
 MAX_WHOLE = 2**63 - 1
+MAX_REASON_LENGTH = 2_000
 
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 _PLAIN_DECIMAL = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
+PLAIN = rf"^{_PLAIN_DECIMAL.pattern}$"
 ABOVE_ZERO = r"^(?=.*[1-9])[0-9]{1,40}(\.[0-9]{1,40})?$"
 
 
@@ -153,12 +155,28 @@ class AmountField(serializers.Field[Any, Any, Any, Any]):
             amount = parse_decimal(data)
         except InvalidAmount as error:
             raise serializers.ValidationError(error.message, code=error.code) from error
-        if amount <= 0:
+        if not self.is_taken(amount):
             self.fail("not_positive")
         return amount
 
+    def is_taken(self, amount: Decimal) -> bool:
+        return amount > 0
+
     def to_representation(self, value: Any) -> str:
         return str(value)
+
+
+@extend_schema_field(
+    {
+        "oneOf": [{"type": "string", "pattern": PLAIN}, {"type": "integer", "minimum": 0, "maximum": MAX_WHOLE}],
+        "example": "1000",
+    }
+)
+class LimitField(AmountField):
+    """An amount that may be zero."""
+
+    def is_taken(self, amount: Decimal) -> bool:
+        return amount >= 0
 
 
 @extend_schema_field(
@@ -183,6 +201,22 @@ class UsernameField(TextField):
         if not is_username(username):
             self.fail("invalid_username")
         return username
+
+
+@extend_schema_field({"type": "string", "pattern": r"\S", "minLength": 1, "maxLength": MAX_REASON_LENGTH})
+class ReasonField(TextField):
+    """Why something is done: more than white space."""
+
+    default_error_messages = {"reason_missing": "Say why: a reason is needed."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=MAX_REASON_LENGTH, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        reason = super().to_internal_value(data)
+        if not reason.strip():
+            self.fail("reason_missing")
+        return reason
 
 
 class PageQuery(StrictSerializer):

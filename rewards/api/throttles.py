@@ -28,6 +28,8 @@ SLICES = 6
 
 SIGN_INS_PER_ADDRESS = 20
 SIGN_INS_PER_USERNAME = 10
+LOOKS_BACK_PER_ADDRESS = 30
+LOOKS_BACK_PER_USER = 120
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +50,12 @@ class CallerThrottle(BaseThrottle):
 
 
 class AddressThrottle(BaseThrottle):
-    """Calls from one address, for those who have no credential yet. NUM_PROXIES says how the address is found."""
+    """Calls from one address, for those who have no credential yet."""
 
     seconds = 0
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        address = self.get_ident(request) or ""
-        self.seconds = count_call(f"address:{_digest(address)}", SIGN_INS_PER_ADDRESS)
+        self.seconds = count_call(f"address:{_address_of(request)}", SIGN_INS_PER_ADDRESS)
         return not self.seconds
 
     def wait(self) -> float:
@@ -64,6 +65,23 @@ class AddressThrottle(BaseThrottle):
 def count_sign_in(username: str) -> None:
     """Count an attempt to sign in under that name, wherever it comes from. Raises `Throttled`."""
     seconds = count_call(f"username:{_digest(username)}", SIGN_INS_PER_USERNAME)
+    if seconds:
+        raise Throttled(wait=seconds)
+
+
+def count_look_back(request: Request) -> None:
+    """Count a look at what has to be worked out of all that happened until an instant: nothing that is kept has it.
+
+    Of users each has so many a minute, of all who are nobody each address; machines have what their key says. Raises
+    `Throttled`.
+    """
+    caller = request.user
+    if isinstance(caller, Machine):
+        return
+    if isinstance(caller, User):
+        seconds = count_call(f"look_back:user:{caller.pk}", LOOKS_BACK_PER_USER)
+    else:
+        seconds = count_call(f"look_back:address:{_address_of(request)}", LOOKS_BACK_PER_ADDRESS)
     if seconds:
         raise Throttled(wait=seconds)
 
@@ -109,6 +127,11 @@ def _limit_of(caller: Any) -> tuple[str, int | None]:
     if isinstance(caller, User):
         return f"user:{caller.pk}", param("api.user_requests_per_minute")
     return "", None
+
+
+def _address_of(request: Request) -> str:
+    """Where a call comes from, as a part of a cache's key. NUM_PROXIES says how it is found."""
+    return _digest(BaseThrottle().get_ident(request) or "")
 
 
 def _digest(text: str) -> str:

@@ -7,19 +7,17 @@ from typing import Any
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from rewards.api.currencies import currency_named, minor_units
 from rewards.api.permissions import USER
 from rewards.api.serializers import AmountField, StrictSerializer, TextField, UsernameField
 from rewards.api.views import ApiView
 from rewards.audit.services import record
 from rewards.claims.charges import regenerate_before
-from rewards.common.amounts import InvalidAmount
 from rewards.common.errors import RewardsError, ensure
 from rewards.ledger import services as ledger
-from rewards.ledger.errors import UnknownCurrency
 from rewards.ledger.models import Currency, Journal
 from rewards.users.models import User
 
@@ -71,8 +69,8 @@ class Transfers(ApiView):
 
     def send(self, sender: User, to: str, currency: str, amount: Any, note: str) -> Response:
         ensure(self.kept_answer is not None, "A transfer is keyed by its request.")
-        recipient, sent = _recipient(to), _currency(currency)
-        minor = _minor(sent, amount)
+        recipient, sent = _recipient(to), currency_named(currency)
+        minor = minor_units(sent, amount)
         regenerate_before((sender, recipient), sent.code, timezone.now())
         # The caller's own key is never a journal's: nobody can block another one's.
         key = f"transfer:{self.kept_answer.pk}"  # type: ignore[union-attr]
@@ -98,21 +96,6 @@ def _recipient(username: str) -> User:
         sentence = f"There is no user {username!r}."
         raise UnknownRecipient(sentence, errors={"to": sentence})
     return found
-
-
-def _currency(code: str) -> Currency:
-    found = Currency.objects.filter(code=code).first()
-    if found is None:
-        sentence = f"There is no currency {code!r}."
-        raise UnknownCurrency(sentence, errors={"currency": sentence})
-    return found
-
-
-def _minor(currency: Currency, amount: Any) -> int:
-    try:
-        return currency.to_minor(amount)
-    except InvalidAmount as error:
-        raise ValidationError({"amount": [error.message]}) from error
 
 
 def _record(journal: Journal, sender: User, recipient: User, currency: Currency, minor: int, note: str) -> int:

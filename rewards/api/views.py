@@ -18,7 +18,15 @@ from rest_framework.views import APIView
 
 from rewards.access.models import IdempotentAnswer
 from rewards.api.authentication import CHALLENGE, ApiKeyAuthentication, SessionAuthentication, TokenAuthentication
-from rewards.api.idempotency import IdempotencyKeyRequired, answer_once, in_transaction, key_of, new_answer
+from rewards.api.idempotency import (
+    IdempotencyKeyRequired,
+    answer_once,
+    in_transaction,
+    is_replayed,
+    keep,
+    key_of,
+    new_answer,
+)
 from rewards.api.pagination import Pages
 from rewards.api.parsers import StrictJSONParser
 from rewards.api.permissions import Callers, DeclaredAccess
@@ -73,6 +81,7 @@ class ApiView(APIView):
     parser_classes = [StrictJSONParser]
     renderer_classes = [JSONRenderer]
     content_negotiation_class = JsonOnly
+    pagination_class = Pages  # for the schema: an answer of many is a page
     metadata_class = None
     options = None  # type: ignore[assignment]
 
@@ -105,27 +114,51 @@ class ApiView(APIView):
 
     # ------------------------------------------------------------------------------------------------------ writing
 
-    def once(self, request: Request, work: Callable[[], Response], required: bool = False) -> Response:
+    def once(
+        self,
+        request: Request,
+        work: Callable[[], Response],
+        required: bool = False,
+        then: Callable[[], Response] | None = None,
+    ) -> Response:
         """Run `work` in one transaction; with an Idempotency-Key once, answering repetitions with the first answer.
 
         Nothing of it stays when it raises or answers 400 and above. It may run again from the start, after a deadlock.
+        `then` goes on after that transaction, in others of its own, and its answer takes the place of the first.
         """
         key = key_of(request)
         if key is not None:
             self.kept_answer = new_answer(request, key)
-            return answer_once(self.kept_answer, work)
-        if required or self.idempotency_key == "required":
+            answer = answer_once(self.kept_answer, work)
+        elif required or self.idempotency_key == "required":
             raise IdempotencyKeyRequired
-        return in_transaction(work)
+        else:
+            answer = in_transaction(work)
+        if then is None or answer.status_code >= 400 or is_replayed(answer):
+            return answer
+        answer = then()
+        if self.kept_answer is not None:
+            keep(self.kept_answer, answer)
+        return answer
 
     # ------------------------------------------------------------------------------------------------------- lists
 
-    def page(self, rows: QuerySet[Any], represent: Callable[[Any], Any], ordering: str = "-id") -> Response:
+    def page(
+        self, rows: QuerySet[Any], represent: Callable[[Any], Any], ordering: str | tuple[str, ...] = "-id"
+    ) -> Response:
         """One page of the rows, each as `represent` gives it. The query is read by a `PageQuery` before."""
+        return self.whole_page(rows, lambda found: [represent(row) for row in found], ordering)
+
+    def whole_page(
+        self,
+        rows: QuerySet[Any],
+        represent: Callable[[list[Any]], list[Any]],
+        ordering: str | tuple[str, ...] = "-id",
+    ) -> Response:
+        """Like `page`; `represent` is given all rows of the page together."""
         pages = Pages()
         pages.ordering = ordering
-        found = pages.paginate_queryset(rows, self.request, self)
-        return pages.get_paginated_response([represent(row) for row in found])
+        return pages.get_paginated_response(represent(pages.paginate_queryset(rows, self.request, self)))
 
 
 def query_parameters(request: Request) -> dict[str, str]:

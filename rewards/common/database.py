@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.apps import apps
-from django.db import connection, connections, models
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections, models
 from django.db.backends.ddl_references import Statement, Table
 from django.db.models.functions import Collate
 
@@ -33,6 +32,24 @@ def require_transaction() -> None:
     ensure(connection.in_atomic_block, "This function must run inside transaction.atomic(); the programme opens it.")
 
 
+_PASSING_STATES = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, a lock not had in time
+_PASSING_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED")
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether a database error passes by itself, so that what it interrupted is simply done again.
+
+    A deadlock, a lock not had in time, a connection lost. Not a full disk, nor a statement that somebody cancelled.
+    """
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    cause = error.__cause__
+    if name := getattr(cause, "sqlite_errorname", None):
+        return str(name).startswith(_PASSING_NAMES)
+    state = getattr(cause, "pgcode", None)
+    return state is None or state in _PASSING_STATES or state.startswith(("08", "57P"))
+
+
 def in_code_point_order(field: str) -> models.expressions.Combinable:
     """Sort text by code point on both engines, whatever the collation of the PostgreSQL database."""
     return Collate(field, "C") if is_postgresql() else models.F(field)
@@ -41,6 +58,14 @@ def in_code_point_order(field: str) -> models.expressions.Combinable:
 def sql_instant(instant: datetime) -> Any:
     """An instant as a parameter of hand-written SQL: SQLite keeps it as text in one certain form."""
     return connection.ops.adapt_datetimefield_value(instant)
+
+
+def sql_microseconds(instant_sql: str) -> str:
+    """SQL that gives an instant as whole microseconds since 1970, from SQL that gives it as Django stores it."""
+    if is_postgresql():
+        return f"CAST(extract(epoch FROM {instant_sql}) * 1000000 AS bigint)"
+    fraction = f"CAST(substr({instant_sql} || '.000000', 21, 6) AS integer)"
+    return f"(CAST(strftime('%%s', substr({instant_sql}, 1, 19)) AS integer) * 1000000 + {fraction})"
 
 
 def table_of(model: type[models.Model]) -> str:
@@ -133,6 +158,11 @@ def marks(columns: int, rows: int) -> str:
 # ---------------------------------------------------------------------------------------------- many rows at once
 
 
+MANY_ROWS = 20_000
+"""So many new rows in one transaction are worth counting: plans made for a few would go through all of them again and
+again."""
+
+
 def expect_many_rows() -> None:
     """Let this transaction sort and hash in memory, compile no query, and plan cursors for all of their rows.
 
@@ -144,18 +174,33 @@ def expect_many_rows() -> None:
             cursor.execute("SET LOCAL work_mem = '128MB'; SET LOCAL jit = off; SET LOCAL cursor_tuple_fraction = 1")
 
 
+def refresh_statistics(model: type[models.Model]) -> None:
+    """Have PostgreSQL count the table anew and plan what it does with it afresh, the checks of references too.
+
+    It would do so by itself within minutes. Who counts at the same moment is not waited for.
+    """
+    if is_postgresql():
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE (SKIP_LOCKED) {table_of(model)}")
+
+
 def write_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write many rows, streamed: COPY on PostgreSQL, executemany elsewhere. Values are None, bool, int or str.
 
-    Unquoted names come from our own models, never from input. Duplicates raise `IntegrityError` on both engines.
+    Unquoted names come from our own models, never from input. Duplicates raise `IntegrityError` on both engines; what
+    `rows` raises is raised.
     """
     quote = connection.ops.quote_name
     names = ", ".join(quote(c) for c in columns)
     if is_postgresql():
+        stream = _CopyStream(rows)
         with connection.cursor() as cursor:
             statement = f"COPY {quote(table)} ({names}) FROM STDIN"
-            with connection.wrap_database_errors:
-                cursor.cursor.copy_expert(statement, _CopyStream(rows), size=1 << 18)
+            try:
+                with connection.wrap_database_errors:
+                    cursor.cursor.copy_expert(statement, stream, size=1 << 18)
+            except DatabaseError as error:
+                raise stream.failure or error from None
         return
     marks = ", ".join(["%s"] * len(columns))
     with connection.cursor() as cursor:
@@ -185,38 +230,58 @@ def in_batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-_NEEDS_ESCAPE = re.compile(r"[\\\t\n\r]").search
 _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_COPY_NULL = "\\N"
 
 
-def _copy_line(row: Sequence[Any]) -> str:
-    """A row as COPY reads it. Few texts need escaping: to look first is several times faster than to translate."""
-    return "\t".join([_copy_text(value) for value in row]) + "\n"
+def _copy_lines(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as COPY reads them. Few texts need escaping: to look at all of them together is several times faster."""
+    text = "\n".join(
+        ["\t".join([v if type(v) is str else _COPY_NULL if v is None else str(v) for v in row]) for row in rows]
+    )
+    return f"{text}\n" if _is_plain(text, rows) else "".join(map(_escaped_line, rows))
 
 
-def _copy_text(value: Any) -> str:
-    if value is None:
-        return "\\N"
-    text = value if type(value) is str else str(value)
-    return text.translate(_COPY_ESCAPES) if _NEEDS_ESCAPE(text) else text
+def _is_plain(text: str, rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether every tab and line feed in the text parts values, and every backslash stands for a null."""
+    backslashes = text.count("\\")
+    return (
+        text.count("\t") == len(rows) * (len(rows[0]) - 1)
+        and text.count("\n") == len(rows) - 1
+        and "\r" not in text
+        and (not backslashes or backslashes == sum([list(row).count(None) for row in rows]))
+    )
+
+
+def _escaped_line(row: Sequence[Any]) -> str:
+    return "\t".join([_COPY_NULL if v is None else str(v).translate(_COPY_ESCAPES) for v in row]) + "\n"
 
 
 class _CopyStream(io.TextIOBase):
     """A readable file over rows, for COPY: a few hundred kilobytes are in memory at a time."""
 
     def __init__(self, rows: Iterable[Sequence[Any]]) -> None:
-        self._lines = map(_copy_line, rows)
+        self._texts = map(_copy_lines, in_batches(rows, 500))
         self._rest = ""
+        # psycopg2 would make a cancelled query of it, which looks like a lost connection.
+        self.failure: BaseException | None = None
 
     def read(self, size: int | None = -1) -> str:
+        try:
+            return self._read(size)
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def _read(self, size: int | None) -> str:
         wanted = size if size is not None and size > 0 else 1 << 62
         parts, length = [self._rest], len(self._rest)
         while length < wanted:
-            line = next(self._lines, "")
-            if not line:
+            text = next(self._texts, "")
+            if not text:
                 break
-            parts.append(line)
-            length += len(line)
+            parts.append(text)
+            length += len(text)
         text = "".join(parts)
         self._rest = text[wanted:]
         return text[:wanted]

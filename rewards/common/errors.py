@@ -11,6 +11,8 @@ class RewardsError(Exception):
 
     code: ClassVar[str] = "rewards_error"
     http_status: ClassVar[int] = 422
+    # With a status of 500 and more: whether its sentence is for who sent the request, or for the log alone.
+    is_expected: ClassVar[bool] = False
 
     def __init__(self, message: str | None = None, **facts: Any) -> None:
         """`message` defaults to the class's docstring; `facts` are values a client may want to read (JSON types)."""

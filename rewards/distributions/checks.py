@@ -8,18 +8,19 @@ _MATCHES = """
     SELECT chunk.id, chunk.number, chunk.distribution_id, chunk.recipients, chunk.amount,
         (SELECT count(*) FROM rewards_transfer WHERE journal_id = chunk.journal_id) AS transfers,
         (SELECT count(*) FROM rewards_reward reward
-         JOIN rewards_distribution distribution ON distribution.id = reward.distribution_id
          JOIN rewards_account account
-           ON account.user_id = reward.user_id AND account.currency_id = distribution.currency_id AND account.code = ''
+           ON account.user_id = reward.user_id AND account.currency_id = payout.currency_id
+          AND account.code = CASE payout.payout WHEN 'chain' THEN 'claimable' ELSE '' END
          JOIN rewards_transfer transfer
            ON transfer.journal_id = chunk.journal_id AND transfer.credit_account_id = account.id
-          AND transfer.amount = reward.amount AND transfer.debit_account_id = distribution.source_account_id
+          AND transfer.amount = reward.amount AND transfer.debit_account_id = payout.source_account_id
           AND transfer.reverses_id IS NULL
          WHERE reward.distribution_id = chunk.distribution_id AND reward.amount > 0
            AND reward.position BETWEEN chunk.first_position AND chunk.last_position) AS matched,
         (SELECT count(*) FROM rewards_reward reward WHERE reward.distribution_id = chunk.distribution_id
            AND reward.amount > 0 AND reward.position BETWEEN chunk.first_position AND chunk.last_position) AS rewards
-    FROM rewards_distributionchunk chunk WHERE chunk.journal_id IS NOT NULL
+    FROM rewards_distributionchunk chunk JOIN rewards_distribution payout ON payout.id = chunk.distribution_id
+    WHERE chunk.journal_id IS NOT NULL
 """
 
 

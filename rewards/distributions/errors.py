@@ -24,8 +24,7 @@ class NotWaitingForApproval(RewardsError):
 
 
 class OwnApproval(RewardsError):
-    """Whoever opened a distribution, or last changed its rule, participants or amount, cannot approve it. Ask another
-    approver."""
+    """Who opened it, or last changed its rule, participants or amount, cannot approve it. Ask another approver."""
 
     code = "own_approval"
     http_status = 403
@@ -59,8 +58,21 @@ class NothingToReverse(RewardsError):
     http_status = 409
 
 
+class ClaimUnderWay(RewardsError):
+    """A claim of it is under way on the chain. Wait until it is completed or has failed, then take it back."""
+
+    code = "claim_under_way"
+    http_status = 409
+
+
 class NoSuchRow(RewardsError):
     """This user has no row in this distribution."""
 
     code = "not_found"
     http_status = 404
+
+
+class DifferentCurrencies(RewardsError):
+    """These two are in different currencies: compare what is paid in the same one."""
+
+    code = "different_currencies"

@@ -8,7 +8,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from rewards.common.database import Reference, WholeNumber
-from rewards.ledger.models import Account, Currency, Journal
+from rewards.ledger.models import CLAIMABLE, Account, Currency, Journal
+
+CHAIN = "chain"
+"""The payout of a distribution whose rewards are claimed by their owners, and completed on the chain."""
 
 
 class Distribution(models.Model):
@@ -41,6 +44,9 @@ class Distribution(models.Model):
     rule = models.JSONField(default=dict)
     rule_version = models.BigIntegerField(null=True, help_text="The history record the rule came from")
     tie_policy = models.CharField(max_length=10, default="earliest")
+    payout = models.CharField(
+        max_length=6, default="ledger", help_text="ledger: paid to the users; chain: to be claimed by them"
+    )
     approval_limit = models.BigIntegerField(null=True, help_text="Minor units from which a person approves")
     digest = models.CharField(max_length=64, blank=True, help_text="Merkle root over header and rows")
     late_events = models.PositiveIntegerField(default=0)
@@ -84,11 +90,9 @@ class Distribution(models.Model):
         indexes = [
             models.Index(fields=["programme", "starts_at"], name="distribution_programme_start"),
             models.Index(fields=["-opened_at"], name="distribution_newest"),
-            models.Index(
-                fields=["status"],
-                condition=~Q(status__in=["paid", "cancelled", "reversed"]),
-                name="distribution_unfinished",
-            ),
+            models.Index(fields=["period_key", "-id"], name="distribution_period"),
+            # Most are paid: newest first, whoever asks for those finds them by their ids.
+            models.Index(fields=["status", "-id"], condition=~Q(status="paid"), name="distribution_not_paid"),
         ]
         permissions = [
             ("approve_distribution", "Can approve or reject a distribution"),
@@ -99,9 +103,15 @@ class Distribution(models.Model):
     def __str__(self) -> str:
         return f"{self.programme} {self.period_key}"
 
+    @property
+    def paid_into(self) -> str:
+        """The code of the users' accounts that its chunks pay into: empty, their own ones."""
+        return CLAIMABLE if self.payout == CHAIN else ""
+
 
 class Reward(models.Model):
-    """What one participant gets. Written once: whether it is paid follows from its chunk's journal."""
+    """What one participant gets. Written once: whether it is paid follows from its chunk's journal, and with a payout
+    on the chain from its claim (`chain_claim`), too."""
 
     class Status(models.TextChoices):
         ALLOCATED = "allocated"

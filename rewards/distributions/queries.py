@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import Sum
+from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
+from rewards.allocation.figures import curve_places
 from rewards.allocation.merkle import proof_from_subtrees, root_from_subtrees, root_of
 from rewards.allocation.ranks import competition_ranks
 from rewards.allocation.rules import allocate, exact_text
 from rewards.common.amounts import to_units
 from rewards.distributions import rows
 from rewards.distributions.errors import NoSuchRow
-from rewards.distributions.models import Distribution, DistributionChunk, Reward
-from rewards.distributions.programmes import registered_programmes
+from rewards.distributions.models import CHAIN, Distribution, DistributionChunk, Reward
+from rewards.distributions.programmes import programmes_without_periods, registered_programmes
 from rewards.ledger.models import Currency, Transfer
 from rewards.parameters.services import param
 from rewards.users.models import User
@@ -45,29 +46,105 @@ def chunk_of(reward: Reward) -> DistributionChunk | None:
 
 
 def transfer_of(reward: Reward) -> Transfer | None:
-    """The transfer that paid this row; None while it is unpaid, or when there is nothing to pay."""
+    """The transfer that paid this row; None while it is unpaid, or when there is nothing to pay.
+
+    With a payout on the chain it is the one that made it claimable.
+    """
     chunk = chunk_of(reward)
     if chunk is None or chunk.journal_id is None or reward.amount == 0:
         return None
     return Transfer.objects.get(
-        journal_id=chunk.journal_id, credit_account__user_id=reward.user_id, credit_account__code="", reverses=None
+        journal_id=chunk.journal_id,
+        credit_account__user_id=reward.user_id,
+        credit_account__code=reward.distribution.paid_into,
+        reverses=None,
     )
 
 
+def credit_of(reward: Reward) -> Transfer | None:
+    """The transfer that brought this row into its owner's own account; None before, and when there is nothing to pay.
+
+    With a payout on the chain it is the one of its completed claim.
+    """
+    if reward.distribution.payout != CHAIN:
+        return transfer_of(reward)
+    return Transfer.objects.filter(journal__in=completed_claims(Reward.objects.filter(pk=reward.pk))).first()
+
+
+def completed_claims(rewards: QuerySet[Reward]) -> QuerySet[Any, Any]:
+    """The ids of the journals by which claims of these rewards were completed on the chain."""
+    return rewards.filter(chain_claim__journal__isnull=False).values_list("chain_claim__journal_id", flat=True)
+
+
 def status_of(reward: Reward) -> str:
-    """What a client sees: `none`, `allocated`, `paid`, `failed` or `reversed`. It follows from the chunk's journal."""
-    if reward.amount == 0:
-        return Reward.Status.NONE
-    paid = transfer_of(reward)
-    if paid is not None:
-        return Reward.Status.REVERSED if paid.reversals.exists() else Reward.Status.PAID
-    return Reward.Status.FAILED if reward.distribution.status == Status.FAILED else Reward.Status.ALLOCATED
+    """What a client sees: `none`, `allocated`, `paid`, `failed` or `reversed`, by the chunk's journal; with a payout on
+    the chain also `claimable` and `processing`, and it is `paid` once its claim is completed.
+    """
+    return statuses_of(reward.distribution, [reward])[0]
+
+
+def statuses_of(distribution: Distribution, rewards: Sequence[Reward]) -> list[str]:
+    """The status of each of these rows of one distribution, as `status_of` has it; a few queries for all of them."""
+    positions = [reward.position for reward in rewards if reward.amount]
+    if not positions:
+        return [Reward.Status.NONE.value] * len(rewards)
+    paid = distribution.chunks.filter(
+        first_position__lte=max(positions), last_position__gte=min(positions), journal__isnull=False
+    ).values_list("first_position", "last_position", "journal_id")
+    chunks = list(paid)
+    taken_back = set(
+        Transfer.objects.filter(
+            journal__in=[journal_id for _, _, journal_id in chunks],
+            credit_account__user__in=[reward.user_id for reward in rewards],
+            credit_account__code=distribution.paid_into,
+            reversals__isnull=False,
+        ).values_list("credit_account__user_id", flat=True)
+    )
+    claims: dict[int, str] = {}
+    if distribution.payout == CHAIN:
+        of_these = Reward.objects.filter(pk__in=[reward.pk for reward in rewards])
+        claims = dict(of_these.values_list("pk", "chain_claim__status"))
+    unpaid = Reward.Status.FAILED if distribution.status == Status.FAILED else Reward.Status.ALLOCATED
+
+    def status(reward: Reward) -> Reward.Status:
+        if reward.amount == 0:
+            return Reward.Status.NONE
+        if not any(first <= reward.position <= last for first, last, _ in chunks):
+            return unpaid
+        if reward.user_id in taken_back:
+            return Reward.Status.REVERSED
+        return _paid_as(distribution, claims.get(reward.pk))
+
+    return [status(reward).value for reward in rewards]
+
+
+_CLAIMED_AS = {
+    None: Reward.Status.CLAIMABLE,
+    "processing": Reward.Status.PROCESSING,
+    "completed": Reward.Status.PAID,
+    "failed": Reward.Status.FAILED,
+}
+
+
+def _paid_as(distribution: Distribution, claim: str | None) -> Reward.Status:
+    """The status of a reward whose chunk is paid; with a payout on the chain by that of its claim (None: unclaimed)."""
+    return _CLAIMED_AS[claim] if distribution.payout == CHAIN else Reward.Status.PAID
+
+
+def taken_back_from(distribution: Distribution) -> set[str]:
+    """Usernames of those whose reward of it was paid and taken back."""
+    reversed_transfers = Transfer.objects.filter(
+        journal__chunk__distribution=distribution,
+        credit_account__code=distribution.paid_into,
+        reversals__isnull=False,
+    )
+    return set(reversed_transfers.values_list("credit_account__user__username", flat=True))
 
 
 def receipt(reward: Reward) -> dict[str, Any]:
     """Why this amount, in words and numbers. Amounts are decimal text in currency units."""
     distribution = reward.distribution
-    currency, paid = distribution.currency, transfer_of(reward)
+    currency, paid = distribution.currency, credit_of(reward)
     slices = {part["name"]: part for part in distribution.results.get("slices", [])}
     return {
         "reward_id": reward.pk,
@@ -221,13 +298,16 @@ def reward_lines(distribution: Distribution) -> Iterator[tuple[Any, ...]]:
         reversed_transfers = Transfer.objects.filter(journal=chunk.journal, reversals__isnull=False)
         reversed_users = set(reversed_transfers.values_list("credit_account__user_id", flat=True))
         unpaid = Reward.Status.FAILED if distribution.status == Status.FAILED else Reward.Status.ALLOCATED
-        paid = Reward.Status.PAID if chunk.journal_id else unpaid
         rewards = Reward.objects.filter(
             distribution=distribution, position__range=(chunk.first_position, chunk.last_position)
         ).order_by("position")
-        columns = rewards.values_list("user_id", "user__username", "position", "rank", "score", "amount")
-        for user_id, username, position, rank, score, amount in columns.iterator(chunk_size=5_000):
-            status = Reward.Status.REVERSED if user_id in reversed_users else paid
+        columns = rewards.values_list(
+            "user_id", "user__username", "position", "rank", "score", "amount", "chain_claim__status"
+        )
+        for user_id, username, position, rank, score, amount, claim in columns.iterator(chunk_size=5_000):
+            status = _paid_as(distribution, claim) if chunk.journal_id else unpaid
+            if user_id in reversed_users:
+                status = Reward.Status.REVERSED
             if amount == 0:
                 status = Reward.Status.NONE
             yield (distribution.period_key, username, position, rank, score, units(amount), status.value)
@@ -318,10 +398,9 @@ def tier_breakdown(distribution: Distribution) -> list[dict[str, Any]]:
     ]
 
 
-def payout_curve(distribution: Distribution, points: int = 60) -> list[tuple[int, int]]:
-    """(position, amount in minor units) at about `points` places, denser at the top."""
-    last = distribution.participants
-    wanted = {max(1, round(last ** (point / points))) for point in range(points + 1)} if last else set()
+def payout_curve(distribution: Distribution) -> list[tuple[int, int]]:
+    """(position, amount in minor units) at some sixty places, denser at the top."""
+    wanted = curve_places(distribution.participants)
     found = Reward.objects.filter(distribution=distribution, position__in=wanted).order_by("position")
     return list(found.values_list("position", "amount"))
 
@@ -344,11 +423,16 @@ def period_states(at: datetime, programme: str | None = None, limit: int = 50) -
     """Each programme's periods, newest first: those due and not opened, then up to `limit` opened ones."""
     states = []
     for name, each in sorted(registered_programmes().items()):
-        if programme in (None, name):
-            states += [_not_opened(name, period, at) for period in reversed(list(each.due_periods(at)))]
+        if programme is None or programme.partition(":")[0] == name:
+            for period in reversed(list(each.due_periods(at))):
+                # A programme of many, such as all campaigns, says whose period it is.
+                states.append(_not_opened(getattr(period, "programme", name), period, at))
+    states = [each for each in states if programme in (None, each.programme, each.programme.partition(":")[0])]
     opened = Distribution.objects.select_related("currency").order_by("-starts_at", "-pk")
     if programme:
-        opened = opened.filter(programme=programme)
+        opened = opened.filter(Q(programme=programme) | Q(programme__startswith=f"{programme}:"))
+    else:
+        opened = opened.exclude(programme__in=programmes_without_periods())
     return states + [_opened(distribution, at) for distribution in opened[:limit]]
 
 

@@ -23,16 +23,22 @@ from django.utils import timezone
 
 from rewards.alerts.services import open_subjects, raise_alert, resolve_alert
 from rewards.allocation.merkle import leaf_hash, root_from_subtrees, root_of
-from rewards.allocation.rules import allocate
 from rewards.audit.services import record
-from rewards.common.database import column_values, expect_many_rows, insert_if_absent, write_rows
-from rewards.common.errors import ReasonMissing, RewardsError, ensure
+from rewards.common.database import (
+    MANY_ROWS,
+    column_values,
+    expect_many_rows,
+    insert_if_absent,
+    refresh_statistics,
+    require_transaction,
+    write_rows,
+)
+from rewards.common.errors import RewardsError, ensure
 from rewards.distributions import rows
+from rewards.distributions.corrections import reverse as reverse
 from rewards.distributions.errors import (
     DigestMismatch,
-    NotAllowed,
     NotFailed,
-    NothingToReverse,
     NotWaitingForApproval,
     NotYet,
     OwnApproval,
@@ -41,9 +47,10 @@ from rewards.distributions.errors import (
 from rewards.distributions.models import Distribution, DistributionChunk, Reward
 from rewards.distributions.programmes import programme_of
 from rewards.distributions.queries import unfinished_states
+from rewards.distributions.stages import lock_row, require_reason, require_right, update_row
 from rewards.ledger import services as ledger
-from rewards.ledger.errors import AlreadyReversed, PayoutsPaused
-from rewards.ledger.models import Account, Currency, Transfer
+from rewards.ledger.errors import PayoutsPaused
+from rewards.ledger.models import Account, Currency
 from rewards.parameters.services import param
 from rewards.users.models import User
 
@@ -55,6 +62,9 @@ PERIOD_STUCK = "period_stuck"
 
 # A stage that another process is working on is not taken for abandoned before this.
 ABANDONED_AFTER = timedelta(minutes=2)
+
+# How long a request pays along; what is left is continued by the next job.
+PAY_ALONG_SECONDS = 5.0
 
 
 def open_distribution(
@@ -69,13 +79,15 @@ def open_distribution(
     at: datetime,
     rule_version: int | None = None,
     tie_policy: str = "earliest",
+    payout: str = "ledger",
     approval_limit: int | None = None,
     actor: User | None = None,
     prepared_by: User | None = None,
 ) -> tuple[Distribution, bool]:
     """The distribution of a programme for a period, and whether this call opened it.
 
-    Its unique row is the lock: a second caller gets the first one's. Raises `PeriodNotOver` when the period ends
+    Its unique row is the lock: a second caller gets the first one's. By `payout` the users are paid (`ledger`), or
+    claim what they get (`chain`). Raises `PeriodNotOver` when the period ends
     after `at`.
     """
     if ends_at is not None and ends_at > at:
@@ -83,7 +95,7 @@ def open_distribution(
     distribution = Distribution(
         programme=programme, period_key=period_key, starts_at=starts_at, ends_at=ends_at, currency=currency,
         source_account=source_account, rule=rule, rule_version=rule_version, tie_policy=tie_policy,
-        approval_limit=approval_limit, actor=actor, prepared_by=prepared_by,
+        payout=payout, approval_limit=approval_limit, actor=actor, prepared_by=prepared_by,
     )  # fmt: skip
     with transaction.atomic():
         opened = insert_if_absent(distribution, unique=["programme", "period_key"])
@@ -103,6 +115,12 @@ def advance(distribution_id: int, keep_going: Callable[[], bool] = lambda: True)
     while keep_going() and step(distribution):
         pass
     return distribution
+
+
+def pay_along(distribution_id: int) -> Distribution:
+    """Advance it for a moment: a small payout is done when its approver looks again, a large one goes on in a job."""
+    until = time.monotonic() + PAY_ALONG_SECONDS
+    return advance(distribution_id, lambda: time.monotonic() < until)
 
 
 def step(distribution: Distribution) -> bool:
@@ -131,6 +149,21 @@ def step(distribution: Distribution) -> bool:
     return False
 
 
+def pay_at_once(distribution: Distribution, *, own_events: bool = False) -> None:
+    """Take an open distribution to its end in the caller's transaction. What goes wrong is raised and takes all back.
+
+    For what is paid whole or not at all, beside other things that happen with it. It must not need an approval. With
+    `own_events` the caller writes an audit event for each reward, instead of one for each chunk. Raises
+    `PayoutsPaused` before anything is written, and whatever a stage fails with.
+    """
+    ledger.require_payouts_running()
+    require_transaction()
+    _freeze_and_allocate(distribution)
+    ensure(distribution.status != Status.ALLOCATED, f"{distribution} would wait for an approval: not paid at once")
+    while distribution.status != Status.PAID:
+        ensure(_pay_one_chunk(distribution, own_events=own_events), f"{distribution} is {distribution.status}")
+
+
 # ------------------------------------------------------------------------------------------------- freeze and allocate
 
 
@@ -138,29 +171,27 @@ def _freeze_and_allocate(distribution: Distribution) -> bool:
     """Fix who takes part and what each of them gets; write the rows, their chunks and the digest."""
     started = time.monotonic()
     with transaction.atomic():
-        if not _lock(distribution, Status.OPEN, Status.FROZEN):
+        if not lock_row(distribution, Status.OPEN, Status.FROZEN):
             return True
         expect_many_rows()
         programme = programme_of(distribution)
-        distribution.amount = programme.amount(distribution)
-        snapshot = programme.snapshot(distribution)
+        programme.require_standing(distribution)
+        distribution.amount, snapshot = programme.freeze(distribution)
         frozen_at, frozen = timezone.now(), time.monotonic()
-        allocation = allocate(
-            distribution.rule,
-            distribution.amount,
-            rows.participants_of(snapshot),
-            decimals=distribution.currency.decimals,
-            tie_policy=distribution.tie_policy,
+        allocation = rows.shared_out(
+            distribution.rule, distribution.amount, snapshot, distribution.currency, distribution.tie_policy
         )
         writer = rows.RowWriter(distribution, snapshot, allocation, param("distributions.chunk_rows"))
         write_rows(Reward._meta.db_table, rows.REWARD_COLUMNS, writer.rows())
+        if len(snapshot) >= MANY_ROWS:
+            refresh_statistics(Reward)
         _write_chunks(distribution, writer.chunks)
         paid = sum(chunk.amount for chunk in writer.chunks)
         ensure(
             paid + allocation.unpaid == distribution.amount, f"{distribution}: rows and remainder are not the amount"
         )
         allocated_at, waits = timezone.now(), paid > 0 and needs_approval(distribution)
-        _update(
+        update_row(
             distribution,
             status=Status.ALLOCATED if waits else Status.APPROVED,
             amount=distribution.amount,
@@ -213,17 +244,19 @@ def approve(distribution_id: int, actor: User, digest: str | None = None) -> Dis
     """Approve what the digest says. Nothing is paid yet: `advance` does that.
 
     Raises `NotAllowed` without the right, `OwnApproval` for whoever opened or last changed it,
-    `NotWaitingForApproval`, and `DigestMismatch` when `digest` (what the approver has seen) is not the one stored.
+    `NotWaitingForApproval`, `DigestMismatch` when `digest` (what the approver has seen) is not the one stored, and what
+    its programme has against it.
     """
-    _require_right(actor, "approve_distribution")
+    require_right(actor, "approve_distribution")
     with transaction.atomic():
         distribution = _waiting_for_approval(distribution_id)
-        # What the schedule opened, any approver may approve.
-        if distribution.actor_id and actor.pk in (distribution.actor_id, distribution.prepared_by_id):
+        # What the schedule opened has neither: any approver may approve it.
+        if actor.pk in (distribution.actor_id, distribution.prepared_by_id):
             raise OwnApproval()
         if digest is not None and digest != distribution.digest:
             raise DigestMismatch("The distribution has changed since you looked at it. Look again, then approve.")
-        _update(distribution, status=Status.APPROVED, approved_at=timezone.now(), approved_by=actor)
+        programme_of(distribution).require_standing(distribution)
+        update_row(distribution, status=Status.APPROVED, approved_at=timezone.now(), approved_by=actor)
         record(
             "approved", distribution=distribution, actor=actor, amount=distribution.amount,
             currency=distribution.currency, data={"digest": distribution.digest},
@@ -233,11 +266,12 @@ def approve(distribution_id: int, actor: User, digest: str | None = None) -> Dis
 
 def reject(distribution_id: int, actor: User, reason: str) -> Distribution:
     """Cancel a distribution that waits for approval; its whole amount is carried over. Raises like `approve`."""
-    _require_right(actor, "approve_distribution")
-    _require_reason(reason)
+    require_right(actor, "approve_distribution")
+    require_reason(reason)
     with transaction.atomic():
         distribution = _waiting_for_approval(distribution_id)
-        _update(distribution, status=Status.CANCELLED, carried_over=distribution.amount, reason=reason)
+        update_row(distribution, status=Status.CANCELLED, carried_over=distribution.amount, reason=reason)
+        programme_of(distribution).rejected(distribution)
         record(
             "rejected", distribution=distribution, actor=actor, amount=distribution.amount,
             currency=distribution.currency, reason=reason, data={"digest": distribution.digest},
@@ -247,7 +281,7 @@ def reject(distribution_id: int, actor: User, reason: str) -> Distribution:
 
 def _waiting_for_approval(distribution_id: int) -> Distribution:
     distribution = Distribution.objects.select_related("currency").get(pk=distribution_id)
-    if not _lock(distribution, Status.ALLOCATED):
+    if not lock_row(distribution, Status.ALLOCATED):
         raise NotWaitingForApproval(f"{distribution} is {distribution.status}: it does not wait for approval.")
     return distribution
 
@@ -255,7 +289,7 @@ def _waiting_for_approval(distribution_id: int) -> Distribution:
 # ----------------------------------------------------------------------------------------------------------------- pay
 
 
-def _pay_one_chunk(distribution: Distribution) -> bool:
+def _pay_one_chunk(distribution: Distribution, own_events: bool = False) -> bool:
     """Pay the first chunk that nobody is paying, in one transaction with one journal.
 
     The rows are hashed again before: paying refuses rows that are not the approved ones.
@@ -269,14 +303,17 @@ def _pay_one_chunk(distribution: Distribution) -> bool:
             expect_many_rows()
             _check_rows(distribution, chunk)
             _post_chunk(distribution, chunk)
+            if not own_events:
+                _record_chunk(distribution, chunk)
+            programme_of(distribution).require_standing(distribution)
         elif unpaid.exists():
             return False  # others are paying what is left
         # The distribution's row is locked as late as can be: until here, chunks are paid side by side.
-        if not _lock(distribution, Status.APPROVED, Status.PAYING):
+        if not lock_row(distribution, Status.APPROVED, Status.PAYING):
             ensure(chunk is None, f"{distribution} was stopped while one of its chunks was being paid")
             return False
         distribution.paid_amount += chunk.amount if chunk else 0
-        _update(
+        update_row(
             distribution,
             status=Status.PAYING if unpaid.exists() else Status.PAID,
             paid_amount=distribution.paid_amount,
@@ -312,10 +349,14 @@ def _post_chunk(distribution: Distribution, chunk: DistributionChunk) -> None:
         count=chunk.recipients,
         total=chunk.amount,
         content=chunk.root,
+        code=distribution.paid_into,
         source=f"distribution:{distribution.pk}:{chunk.number}",
     )
     chunk.paid_at = timezone.now()
     chunk.save(update_fields=["journal", "paid_at"])
+
+
+def _record_chunk(distribution: Distribution, chunk: DistributionChunk) -> None:
     record(
         "reward_distributed", distribution=distribution, amount=chunk.amount, currency=distribution.currency,
         data={"chunk": chunk.number, "recipients": chunk.recipients, "root": chunk.root},
@@ -325,14 +366,14 @@ def _post_chunk(distribution: Distribution, chunk: DistributionChunk) -> None:
 def _complete(distribution: Distribution) -> None:
     due = distribution.amount - distribution.carried_over
     ensure(distribution.paid_amount == due, f"{distribution} paid {distribution.paid_amount} of {due} minor units")
-    _update(distribution, paid_at=timezone.now())
+    update_row(distribution, paid_at=timezone.now())
     programme_of(distribution).paid(distribution)
     if distribution.failed_at is not None:
         resolve_alert("distribution_failed", str(distribution))
     logger.info("%s is paid", distribution, extra={"event": "distribution_paid", "amount": due})
 
 
-# ------------------------------------------------------------------------------------------------ fail, retry, reverse
+# --------------------------------------------------------------------------------------------------------- fail, retry
 
 
 def _fail(distribution: Distribution, error: Exception) -> None:
@@ -341,9 +382,9 @@ def _fail(distribution: Distribution, error: Exception) -> None:
     logger.error("%s failed: %s", distribution, message, exc_info=error, extra={"event": "distribution_failed"})
     with transaction.atomic():
         unfinished = [Status.OPEN, Status.FROZEN, Status.ALLOCATED, Status.APPROVED, Status.PAYING]
-        if not _lock(distribution, *unfinished):
+        if not lock_row(distribution, *unfinished):
             return
-        _update(
+        update_row(
             distribution,
             status=Status.FAILED,
             failed_from=distribution.status,
@@ -357,62 +398,21 @@ def _fail(distribution: Distribution, error: Exception) -> None:
 
 def retry(distribution_id: int, actor: User | None = None) -> Distribution:
     """Continue a failed distribution from the stage it failed in, and advance it. Raises `NotAllowed`, `NotFailed`."""
-    if actor is not None:
-        _require_right(actor, "run_distribution")
-    with transaction.atomic():
-        distribution = Distribution.objects.get(pk=distribution_id)
-        if not _lock(distribution, Status.FAILED):
-            raise NotFailed(f"{distribution} is {distribution.status}: only a failed one can be retried.")
-        _update(distribution, status=distribution.failed_from, failed_from="", error="", error_stack="")
-        record("retried", distribution=distribution, actor=actor)
+    resume(distribution_id, actor)
     return advance(distribution_id)
 
 
-def reverse(distribution_id: int, actor: User, reason: str) -> Distribution:
-    """Mirror every transfer not reversed yet, in one transaction; what is not paid yet never will be. Final.
-
-    Raises `NotAllowed`, `ReasonMissing`, `NothingToReverse`, and `InsufficientFunds` naming the first recipient who
-    has spent what he would give back; nothing is changed then.
-    """
-    _require_right(actor, "reverse_distribution")
-    _require_reason(reason)
+def resume(distribution_id: int, actor: User | None = None) -> Distribution:
+    """Put a failed distribution back into the stage it failed in: `advance` goes on from there. Raises like `retry`."""
+    if actor is not None:
+        require_right(actor, "run_distribution")
     with transaction.atomic():
-        distribution = Distribution.objects.select_related("currency").get(pk=distribution_id)
-        _lock_what_was_paid(distribution)
-        if not _lock(distribution, Status.PAYING, Status.PAID, Status.FAILED):
-            raise NothingToReverse(f"{distribution} is {distribution.status}: there is nothing to reverse.")
-        returned = sum(_reverse_chunk(chunk, reason, actor) for chunk in _paid_chunks(distribution))
-        if returned == 0:
-            raise NothingToReverse()
-        _update(distribution, status=Status.REVERSED, reversed_at=timezone.now(), reason=reason)
-        record(
-            "reversed", distribution=distribution, actor=actor, amount=returned,
-            currency=distribution.currency, reason=reason,
-        )  # fmt: skip
+        distribution = Distribution.objects.get(pk=distribution_id)
+        if not lock_row(distribution, Status.FAILED):
+            raise NotFailed(f"{distribution} is {distribution.status}: only a failed one can be retried.")
+        update_row(distribution, status=distribution.failed_from, failed_from="", error="", error_stack="")
+        record("retried", distribution=distribution, actor=actor)
     return distribution
-
-
-def _lock_what_was_paid(distribution: Distribution) -> None:
-    """Lock chunks, then accounts: the distribution comes last, as it does for those who pay, or two could deadlock.
-
-    Payments under way are waited for, and none begins after.
-    """
-    chunks = list(distribution.chunks.select_for_update(no_key=True).order_by("number"))
-    ledger.lock_accounts_of([chunk.journal_id for chunk in chunks if chunk.journal_id is not None])
-
-
-def _paid_chunks(distribution: Distribution) -> Any:
-    return distribution.chunks.filter(journal__isnull=False).select_related("journal").order_by("number")
-
-
-def _reverse_chunk(chunk: DistributionChunk, reason: str, actor: User) -> int:
-    """Minor units that go back to the source."""
-    ensure(chunk.journal is not None, "only a paid chunk can be reversed")
-    try:
-        mirror = ledger.reverse(chunk.journal, reason, actor)  # type: ignore[arg-type]
-    except AlreadyReversed:
-        return 0
-    return sum(Transfer.objects.filter(journal=mirror).values_list("amount", flat=True))
 
 
 # ----------------------------------------------------------------------------------------------------------- in numbers
@@ -492,28 +492,5 @@ def _alert_stuck(at: datetime) -> None:
 # -------------------------------------------------------------------------------------------------------------- helpers
 
 
-def _lock(distribution: Distribution, *expected: str) -> bool:
-    """Lock the row and read it again; whether its status is one of those expected."""
-    related = Distribution.objects.select_related("currency", "source_account__currency")
-    distribution.refresh_from_db(from_queryset=related.select_for_update(no_key=True, of=("self",)))
-    return distribution.status in expected
-
-
-def _update(distribution: Distribution, **values: Any) -> None:
-    for name, value in values.items():
-        setattr(distribution, name, value)
-    distribution.save(update_fields=list(values))
-
-
 def _seconds(distribution: Distribution, **stages: float) -> dict[str, float]:
     return {**distribution.seconds, **{name: round(value, 3) for name, value in stages.items()}}
-
-
-def _require_right(actor: User, right: str) -> None:
-    if not actor.has_perm(f"rewards.{right}"):
-        raise NotAllowed(f"{actor} may not do this: it takes the right {right!r}.")
-
-
-def _require_reason(reason: str) -> None:
-    if not reason.strip():
-        raise ReasonMissing()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 from django.db.models.functions import Now
 
@@ -12,6 +13,22 @@ from rewards.jobs import shutdown
 from rewards.jobs.models import JobRun
 
 SECONDS_BETWEEN_WRITES = 1.0
+
+
+class Steps(Protocol):
+    """Where work counts its steps, and learns that it should come to an end."""
+
+    def step(self, successes: int = 0, failures: int = 0) -> None: ...
+    def keep_going(self) -> bool: ...
+
+
+class Unwatched:
+    """Nobody counts, and there is no end."""
+
+    def step(self, successes: int = 0, failures: int = 0) -> None: ...
+
+    def keep_going(self) -> bool:
+        return True
 
 
 class RunLost(RewardsError):

@@ -9,7 +9,9 @@ from django.db.models.functions import Replace
 from django_celery_beat.models import PeriodicTask
 
 from rewards.jobs.models import JobRun
+from rewards.jobs.processes import SCHEDULER, WORKER, seconds_of_silence
 from rewards.jobs.registry import task_name
+from rewards.parameters.services import param
 
 
 def newest_runs() -> dict[str, JobRun]:
@@ -18,6 +20,15 @@ def newest_runs() -> dict[str, JobRun]:
     tasks = PeriodicTask.objects.annotate(job_name=Replace("task", Value(task_name("")), Value("")))
     ids = set(tasks.annotate(newest=Subquery(runs[:1])).values_list("newest", flat=True))
     return {run.job: run for run in JobRun.objects.filter(pk__in=ids - {None})}
+
+
+def runs_by_itself(job: str) -> bool:
+    """Whether a job is begun when it is due: its schedule is on, and a scheduler and a worker are alive."""
+    longest = param("health.stale_after_seconds")
+    heard = (seconds_of_silence(kind) for kind in (SCHEDULER, WORKER))
+    if not all(seconds is not None and seconds <= longest for seconds in heard):
+        return False
+    return PeriodicTask.objects.filter(task=task_name(job), enabled=True).exists()
 
 
 def is_stuck(run: JobRun, at: datetime, lost_after_seconds: int) -> bool:

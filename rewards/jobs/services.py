@@ -61,7 +61,7 @@ def run_job(
     budget_seconds = None if trigger == "command" else param("jobs.budget_seconds")
     progress = Progress(run, budget_seconds=budget_seconds, on_step=on_step)
     started = time.monotonic()
-    with _heartbeat(run):
+    with heartbeat(f"job {name}", lambda: still_running(run).update(heartbeat_at=Now())):
         try:
             results = storable(dict(work(progress) or {}))
         except RunLost:
@@ -92,6 +92,11 @@ def poke(name: str, *, trigger: str = "schedule") -> bool:
         logger.warning("Job %s could not be poked: %s", name, error, extra={"event": "poke_failed", "job": name})
         return False
     return True
+
+
+def poke_aside(name: str, *, trigger: str = "schedule") -> None:
+    """`poke`, for who cannot wait: a broker that is out of reach takes seconds to be given up."""
+    threading.Thread(target=poke, args=(name,), kwargs={"trigger": trigger}, name=f"poke {name}", daemon=True).start()
 
 
 def clean_up(at: datetime) -> dict[str, int]:
@@ -201,14 +206,14 @@ def _say_lost(run: JobRun) -> None:
 
 
 @contextmanager
-def _heartbeat(run: JobRun) -> Iterator[None]:
-    """A thread that writes the heartbeat while the work goes on.
+def heartbeat(name: str, beat: Callable[[], int]) -> Iterator[None]:
+    """A thread that calls `beat` every few seconds while the work goes on, until that finds no row to write to.
 
     Steps alone would not do: one statement over ten million rows takes minutes, and its run is not dead. A process
     that is killed or stopped takes its thread along; one that hangs is ended by the time limit of its task.
     """
     stop = threading.Event()
-    thread = threading.Thread(target=_beat_until, args=(stop, run), name=f"heartbeat {run.job}", daemon=True)
+    thread = threading.Thread(target=_beat_until, args=(stop, name, beat), name=f"heartbeat {name}", daemon=True)
     thread.start()
     try:
         yield
@@ -217,12 +222,12 @@ def _heartbeat(run: JobRun) -> Iterator[None]:
         thread.join()
 
 
-def _beat_until(stop: threading.Event, run: JobRun) -> None:
+def _beat_until(stop: threading.Event, name: str, beat: Callable[[], int]) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         try:
-            if not still_running(run).update(heartbeat_at=Now()):
+            if not beat():
                 return
         except DatabaseError as error:
-            logger.warning("Heartbeat of job %s: %s", run.job, error, extra={"event": "heartbeat_failed"})
+            logger.warning("Heartbeat of %s: %s", name, error, extra={"event": "heartbeat_failed"})
         finally:
             connection.close()  # this thread's own

@@ -53,3 +53,10 @@ class PayoutsPaused(RewardsError):
 
     code = "payouts_paused"
     http_status = 409
+
+
+class NothingToRepay(RewardsError):
+    """There is no debt in this currency, or nothing on the account to repay it with."""
+
+    code = "nothing_to_repay"
+    http_status = 409

@@ -19,10 +19,13 @@ from rewards.common.database import AppendOnly, MirrorsReversed, Reference, Whol
 ISSUANCE = "issuance"
 TREASURY = "treasury"
 BURN = "burn"
+WRITE_OFF = "write_off"  # what was to be taken back and cannot be
+DEBT = "debt"  # of a user: what was to be taken back from him and he has spent
+CLAIMABLE = "claimable"  # of a user: what he was given and is his own once he has claimed it on the chain
 
-# Where units come from, the only one that goes below zero, and where they end: parts of everything that is issued or
-# spent, so nobody is to wait for their rows.
-WITHOUT_FLOOR = frozenset({ISSUANCE, BURN})
+# Where units come from, where they end, and what is given up: parts of everything that is issued or spent, so nobody is
+# to wait for their rows. The first and the last go below zero.
+WITHOUT_FLOOR = frozenset({ISSUANCE, BURN, WRITE_OFF})
 
 
 class Currency(models.Model):
@@ -100,6 +103,7 @@ class Account(models.Model):
             WholeNumber(column="balance", name="account_balance_is_whole"),
             WholeNumber(column="min_balance", name="account_floor_is_whole"),
         ]
+        indexes = [models.Index(fields=["id"], condition=Q(code=DEBT), name="account_debt")]
 
     def __str__(self) -> str:
         owner = self.user.get_username() if self.user else ""

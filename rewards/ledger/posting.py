@@ -279,7 +279,7 @@ def _draw(account_id: int, change: int) -> None:
         if slot is not None:
             cursor.execute(_DRAW_FROM_SLOT, [change, *slot])
             return
-        cursor.execute(_LOCK_ROW, [account_id])
+        cursor.execute(_LET_SLOTS_GO + _LOCK_ROW, [account_id])
         row, floor, slots = cursor.fetchone()
         cursor.execute(_LOCK_SLOTS, [account_id])
         left = row + sum(amount for (amount,) in cursor.fetchall()) + change
@@ -355,7 +355,10 @@ NET = """
     ) sides GROUP BY account_id
 """
 
-WAITED_FOR = "account.min_balance IS NOT NULL AND (account.slots = 0 OR net.change > 0)"
+# A debt never moves but with its owner's account, so nobody has its row who has not that one.
+WAITED_FOR = """
+    (account.user_id IS NOT NULL OR account.min_balance IS NOT NULL AND (account.slots = 0 OR net.change > 0))
+"""
 
 _LOCK_ACCOUNTS = f"""
     SELECT count(*), count(CASE WHEN short THEN 1 END) FROM (
@@ -380,13 +383,18 @@ _FOLD_CHANGES = """
     UPDATE rewards_account SET balance = balance + %s + (SELECT coalesce(sum(amount), 0) FROM folded) WHERE id = %s
 """
 
-# In a statement of its own: inside the UPDATE it could be asked twice, and answer with two slots.
+# In a statement of its own: inside the UPDATE it could be asked twice, and answer with two slots. Behind a savepoint: a
+# slot that another emptied while the statement was under way is not returned, but stays locked.
 _TAKE_A_SLOT = """
+    SAVEPOINT a_slot;
     SELECT id FROM rewards_balancechange WHERE account_id = %s AND slot IS NOT NULL AND amount >= %s
     ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 """
 
-_DRAW_FROM_SLOT = "UPDATE rewards_balancechange SET amount = amount + %s WHERE id = %s"
+_DRAW_FROM_SLOT = "UPDATE rewards_balancechange SET amount = amount + %s WHERE id = %s; RELEASE SAVEPOINT a_slot"
+
+# Who waits with one in his hands, and who waits for all of them, would wait for each other.
+_LET_SLOTS_GO = "ROLLBACK TO SAVEPOINT a_slot; RELEASE SAVEPOINT a_slot; "
 
 _LOCK_ROW = "SELECT balance, min_balance, slots FROM rewards_account WHERE id = %s FOR NO KEY UPDATE"
 

@@ -25,9 +25,11 @@ from django.utils import timezone
 
 from rewards.common.amounts import MAX_MINOR, InvalidAmount
 from rewards.common.database import (
+    MANY_ROWS,
     insert_if_absent,
     is_postgresql,
     marks,
+    refresh_statistics,
     require_transaction,
     sql_instant,
 )
@@ -39,7 +41,17 @@ from rewards.ledger.errors import (
     PayoutsPaused,
     SameAccount,
 )
-from rewards.ledger.models import BURN, ISSUANCE, WITHOUT_FLOOR, Account, BalanceChange, Currency, Journal, Transfer
+from rewards.ledger.models import (
+    BURN,
+    DEBT,
+    ISSUANCE,
+    WITHOUT_FLOOR,
+    Account,
+    BalanceChange,
+    Currency,
+    Journal,
+    Transfer,
+)
 from rewards.ledger.posting import (
     NET,
     STORED,
@@ -72,8 +84,11 @@ def system_account(code: str, currency: Currency) -> Account:
 
 
 def user_account(user: User, currency: Currency, code: str = "") -> Account:
-    """The user's own account in a currency (or his account of that code), created at zero when it is missing."""
-    new = Account(currency=currency, user=user, code=code)
+    """The user's own account in a currency (or his account of that code), created at zero when it is missing.
+
+    All have a floor but his debt.
+    """
+    new = Account(currency=currency, user=user, code=code, min_balance=None if code == DEBT else 0)
     return _standing(new) or _created(new, ["user", "currency", "code"], "user_id IS NOT NULL")
 
 
@@ -102,6 +117,27 @@ def hold_accounts(wanted: Collection[Owned]) -> tuple[dict[Owned, Account], Held
     require_transaction()
     found, held = _read_accounts(wanted, hold=is_postgresql())
     return (found, held) if len(found) == len(wanted) else None
+
+
+def create_missing_accounts(users: QuerySet[Any, Any], currency: Currency, code: str = "") -> int:
+    """Create in one statement the accounts (own, or of that code) that users lack in a currency, at zero; how many.
+
+    `users` yields user ids. Whoever is paid gets one anyway: for a crowd of new users it is less work in one go.
+    """
+    require_transaction()
+    sql, parameters = users.query.sql_with_params()
+    return _create_missing_accounts(f"({sql})", parameters, currency.pk, code, sql_instant(timezone.now()))
+
+
+def _create_missing_accounts(rows: str, parameters: Sequence[Any], currency_id: int, code: str, now: Any) -> int:
+    ensure(code != DEBT, "What is created here has a floor, and a debt has none.")
+    with connection.cursor() as cursor:
+        sql = _CREATE_MISSING_ACCOUNTS.format(rows=rows)
+        cursor.execute(sql, [currency_id, code, now, *parameters, currency_id, code])
+        created = cursor.rowcount
+    if created >= MANY_ROWS:
+        refresh_statistics(Account)
+    return created
 
 
 def _order_of_creation(wanted: tuple[User | str, str]) -> tuple[int, str, str]:
@@ -221,7 +257,7 @@ def post(
     content = [[move.debit.pk, move.credit.pk, move.amount] for move in moves]
     journal = Journal(
         key=key, kind=kind, reason=reason, actor=actor, source=source, metadata=metadata or {},
-        fingerprint=_fingerprint(kind, content),
+        fingerprint=fingerprint(kind, content),
     )  # fmt: skip
     require_transaction()
     with transaction.atomic(savepoint=savepoint):
@@ -239,6 +275,7 @@ def pay_many(
     count: int,
     total: int,
     content: str,
+    code: str = "",
     reason: str = "",
     actor: User | None = None,
     source: str = "",
@@ -247,34 +284,52 @@ def pay_many(
     """Post one transfer to each row of `rewards` in a handful of statements, whatever their number.
 
     `rewards` yields (user_id, amount), amounts above zero, each user once; `count` and `total` are what the caller
-    expects of it and are checked; `content` is a digest of it that tells a retry from a conflict. Missing accounts
-    are created. Raises like `post`.
+    expects of it and are checked; `content` is a digest of it that tells a retry from a conflict. Paid into are the
+    users' own accounts, or those of that `code`; missing ones are created. Raises like `post`.
     """
     _check_amounts([total])
     journal = Journal(
         key=key, kind=kind, reason=reason, actor=actor, source=source, metadata=metadata or {},
-        fingerprint=_fingerprint(kind, [debit_account.pk, count, total, content]),
+        fingerprint=fingerprint(kind, [debit_account.pk, count, total, content, *([code] if code else [])]),
     )  # fmt: skip
     require_transaction()
     with transaction.atomic():
-        if not _open(journal):
+        if not open_journal(journal):
             return _same_journal(journal)
-        require_active(debit_account.currency)
-        rows_sql, rows_parameters = rewards.query.sql_with_params()
-        rows, currency_id, now = f"({rows_sql})", debit_account.currency_id, sql_instant(journal.created_at)
-        pay_rows = [journal.pk, debit_account.pk, now, *rows_parameters, currency_id]
-        with connection.cursor() as cursor:
-            cursor.execute(_PAY_ROWS.format(rows=rows), pay_rows)
-            if cursor.rowcount < count:
-                cursor.execute(
-                    _CREATE_MISSING_ACCOUNTS.format(rows=rows), [currency_id, now, *rows_parameters, currency_id]
-                )
-                cursor.execute(_PAY_ROWS_NOT_PAID.format(rows=rows), [*pay_rows, journal.pk])
-            cursor.execute("SELECT count(*), sum(amount) FROM rewards_transfer WHERE journal_id = %s", [journal.pk])
-            written = cursor.fetchone()
-        ensure(tuple(map(int, written)) == (count, total), f"{key} wrote {written}, not {(count, total)}")
-        settle_rows(journal, {debit_account.pk: -total} if debit_account.is_apart(-total) else {})
+        pay_rows(journal, debit_account, rewards.query.sql_with_params(), count=count, total=total, code=code)
     return journal
+
+
+def pay_rows(
+    journal: Journal,
+    debit_account: Account,
+    rows: tuple[str, Sequence[Any]],
+    *,
+    count: int,
+    total: int,
+    code: str = "",
+) -> None:
+    """What `pay_many` does under a journal that the caller has opened in this transaction, because rows of his own name
+    it before anybody is paid.
+
+    `rows` is a SELECT of (user_id, amount) and its parameters. Raises like `post`; it does not undo itself then, the
+    block in which the journal was opened is taken back whole.
+    """
+    _check_amounts([total])
+    require_transaction()
+    require_active(debit_account.currency)
+    rows_sql, rows_parameters = f"({rows[0]})", rows[1]
+    currency_id, now = debit_account.currency_id, sql_instant(journal.created_at)
+    parameters = [journal.pk, debit_account.pk, now, *rows_parameters, code, currency_id]
+    with connection.cursor() as cursor:
+        cursor.execute(_PAY_ROWS.format(rows=rows_sql), parameters)
+        if cursor.rowcount < count:
+            _create_missing_accounts(rows_sql, rows_parameters, currency_id, code, now)
+            cursor.execute(_PAY_ROWS_NOT_PAID.format(rows=rows_sql), [*parameters, journal.pk])
+        cursor.execute("SELECT count(*), sum(amount) FROM rewards_transfer WHERE journal_id = %s", [journal.pk])
+        written = cursor.fetchone()
+        ensure(tuple(map(int, written)) == (count, total), f"{journal} wrote {written}, not {(count, total)}")
+        settle_rows(journal, {debit_account.pk: -total} if debit_account.is_apart(-total) else {})
 
 
 def credit(
@@ -303,8 +358,10 @@ def transfer(
     return post(key, "transfer", [move], reason=reason, **about)
 
 
-def reverse(journal: Journal, reason: str, actor: User | None = None) -> Journal:
-    """Mirror every transfer of `journal` that is not reversed yet, whole or not at all.
+def reverse(
+    journal: Journal, reason: str, actor: User | None = None, *, only: Collection[int] | None = None
+) -> Journal:
+    """Mirror every transfer of `journal` that is not reversed yet, whole or not at all; or `only` those of these ids.
 
     Raises `AlreadyReversed` when none is left, and `InsufficientFunds` naming the first account that has spent what
     it would give back.
@@ -315,21 +372,49 @@ def reverse(journal: Journal, reason: str, actor: User | None = None) -> Journal
         done = Transfer.objects.filter(reverses__journal=journal).count()
         mirror = Journal(
             key=f"reverse:{journal.pk}:{done}", kind="reversal", reason=reason, actor=actor,
-            source=f"journal:{journal.pk}", fingerprint=_fingerprint("reversal", [journal.pk, done]),
+            source=f"journal:{journal.pk}", fingerprint=fingerprint("reversal", [journal.pk, done]),
         )  # fmt: skip
-        _open(mirror)
-        with connection.cursor() as cursor:
-            cursor.execute(_MIRROR_TRANSFERS, [mirror.pk, sql_instant(mirror.created_at), journal.pk])
-            if cursor.rowcount == 0:
-                raise AlreadyReversed(f"Nothing of journal {journal.key} is left to reverse.")
-            cursor.execute(_CHANGES_APART, [mirror.pk] * 2)
-            apart = {account_id: int(change) for account_id, change in cursor.fetchall()}
-        settle_rows(mirror, apart)
+        open_journal(mirror)
+        which, ids = ("", []) if only is None else (f"AND original.id IN {marks(len(only), 1)}", list(only))
+        if not _mirror(mirror, f"original.journal_id = %s {which}", [journal.pk, *ids]):
+            raise AlreadyReversed(f"Nothing of journal {journal.key} is left to reverse.")
     return mirror
 
 
-def lock_accounts_of(journal_ids: Sequence[int]) -> None:
-    """Lock the accounts that these journals touched, in ascending id: for who reverses several in one transaction.
+def reverse_together(
+    journals: QuerySet[Any, Any], key: str, reason: str, actor: User | None = None, *, source: str = ""
+) -> Journal:
+    """Mirror every transfer of these journals that is not reversed yet in one journal under `key`, however many.
+
+    `journals` yields their ids; the caller has locked what they hang on, and their accounts. Raises like `reverse`.
+    """
+    require_transaction()
+    ids, parameters = journals.query.sql_with_params()
+    with transaction.atomic():
+        mirror = Journal(
+            key=key, kind="reversal", reason=reason, actor=actor, source=source,
+            fingerprint=fingerprint("reversal", [source]),
+        )  # fmt: skip
+        ensure(open_journal(mirror), f"{key} has reversed something already")
+        if not _mirror(mirror, f"original.journal_id IN ({ids})", parameters):
+            raise AlreadyReversed("Nothing of these journals is left to reverse.")
+    return mirror
+
+
+def _mirror(mirror: Journal, where: str, parameters: Sequence[Any]) -> int:
+    """Write the mirrors of the transfers found by `where` that are not reversed, and move the balances; how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MIRROR_TRANSFERS.format(where=where), [mirror.pk, sql_instant(mirror.created_at), *parameters])
+        mirrored = cursor.rowcount
+        if mirrored:
+            cursor.execute(_CHANGES_APART, [mirror.pk] * 2)
+            settle_rows(mirror, {account_id: int(change) for account_id, change in cursor.fetchall()})
+    return mirrored
+
+
+def lock_accounts_of(journal_ids: Sequence[int], *, only: Collection[int] | None = None) -> None:
+    """Lock the accounts that these journals touched (`only`: their transfers of these ids), in ascending id: for who
+    reverses several in one transaction, or posts before he reverses.
 
     A posting locks its own accounts in that order. One posting after another does not, and two transactions that do
     so could wait for each other.
@@ -337,7 +422,24 @@ def lock_accounts_of(journal_ids: Sequence[int]) -> None:
     require_transaction()
     if is_postgresql():
         with connection.cursor() as cursor:
-            cursor.execute(_LOCK_ACCOUNTS_OF, [list(journal_ids)] * 2)
+            which, ids = ("", []) if only is None else ("AND id = ANY(%s)", [list(only)])
+            cursor.execute(_LOCK_ACCOUNTS_OF.format(which=which), [list(journal_ids), *ids] * 2)
+
+
+def lock_payment(recipients: Collection[tuple[int, int]], sources: Collection[Account]) -> None:
+    """Lock the accounts of these (user id, currency id) and the sources, in ascending id: for who pays them in several
+    steps.
+
+    Missing ones are created first, while nothing is locked. A source is locked if a posting would wait for it.
+    """
+    require_transaction()
+    if not is_postgresql():
+        return
+    user_ids, currency_ids = ([*column] for column in zip(*recipients, strict=True))
+    waited_for = [account.pk for account in sources if not account.is_apart(-1)]
+    with connection.cursor() as cursor:
+        cursor.execute(_CREATE_RECIPIENTS, [sql_instant(timezone.now()), user_ids, currency_ids])
+        cursor.execute(_LOCK_PAYMENT, [waited_for, user_ids, currency_ids])
 
 
 def require_payouts_running() -> None:
@@ -428,11 +530,11 @@ def _check_accounts(moves: Iterable[Move]) -> None:
         ensure(move.debit.currency_id == move.credit.currency_id, "Both accounts of a transfer hold one currency.")
 
 
-def _fingerprint(kind: str, content: Any) -> str:
+def fingerprint(kind: str, content: Any) -> str:
     return hashlib.sha256(json.dumps([kind, content]).encode()).hexdigest()
 
 
-def _open(journal: Journal) -> bool:
+def open_journal(journal: Journal) -> bool:
     """Write the journal; False when its key stands already. Waits for a concurrent writer of the same key."""
     journal.created_at = timezone.now()
     return insert_if_absent(journal, unique=["key"])
@@ -464,8 +566,31 @@ _LOCK_ACCOUNTS_OF = """
     SELECT count(*) FROM (
         SELECT account.id FROM rewards_account account
         WHERE account.min_balance IS NOT NULL AND account.id IN (
-            SELECT credit_account_id FROM rewards_transfer WHERE journal_id = ANY(%s)
-            UNION SELECT debit_account_id FROM rewards_transfer WHERE journal_id = ANY(%s)
+            SELECT credit_account_id FROM rewards_transfer WHERE journal_id = ANY(%s) {which}
+            UNION SELECT debit_account_id FROM rewards_transfer WHERE journal_id = ANY(%s) {which}
+        ) ORDER BY account.id FOR NO KEY UPDATE OF account
+    ) locked
+"""
+
+# In the order in which all create accounts.
+_CREATE_RECIPIENTS = """
+    INSERT INTO rewards_account (currency_id, user_id, code, balance, min_balance, created_at)
+    SELECT currency.id, recipient.user_id, '', 0, 0, %s
+    FROM unnest(%s, %s) AS recipient (user_id, currency_id)
+    JOIN rewards_currency currency ON currency.id = recipient.currency_id
+    WHERE NOT EXISTS (
+        SELECT 1 FROM rewards_account account
+        WHERE account.user_id = recipient.user_id AND account.currency_id = currency.id AND account.code = ''
+    ) ORDER BY recipient.user_id, currency.code ON CONFLICT DO NOTHING
+"""
+
+_LOCK_PAYMENT = """
+    SELECT count(*) FROM (
+        SELECT account.id FROM rewards_account account
+        WHERE account.id = ANY(%s) OR account.id IN (
+            SELECT own.id FROM unnest(%s, %s) AS recipient (user_id, currency_id)
+            JOIN rewards_account own
+                ON own.user_id = recipient.user_id AND own.currency_id = recipient.currency_id AND own.code = ''
         ) ORDER BY account.id FOR NO KEY UPDATE OF account
     ) locked
 """
@@ -477,24 +602,25 @@ _CHANGES_APART = f"""
 
 _CREATE_MISSING_ACCOUNTS = """
     INSERT INTO rewards_account (currency_id, user_id, code, balance, min_balance, created_at)
-    SELECT %s, reward.user_id, '', 0, 0, %s FROM {rows} reward
+    SELECT %s, reward.user_id, %s, 0, 0, %s FROM {rows} reward
     WHERE NOT EXISTS (
         SELECT 1 FROM rewards_account account
-        WHERE account.user_id = reward.user_id AND account.currency_id = %s AND account.code = ''
-    ) ORDER BY reward.user_id ON CONFLICT DO NOTHING
+        WHERE account.user_id = reward.user_id AND account.currency_id = %s AND account.code = %s
+    ) ORDER BY reward.user_id ON CONFLICT (user_id, currency_id, code) WHERE user_id IS NOT NULL DO NOTHING
 """
 
 _PAY_ROWS_OF = f"""
     INSERT INTO {TRANSFER_COLUMNS} SELECT %s, %s, account.id, account.currency_id, reward.amount, %s
-    FROM {{rows}} reward JOIN rewards_account account ON account.user_id = reward.user_id AND account.code = ''
+    FROM {{rows}} reward JOIN rewards_account account ON account.user_id = reward.user_id AND account.code = %s
     WHERE account.currency_id = %s
 """
 
 _PAY_ROWS = f"{_PAY_ROWS_OF} ORDER BY account.id"
 
 _PAY_ROWS_NOT_PAID = f"""
-    {_PAY_ROWS_OF} AND account.id NOT IN (SELECT credit_account_id FROM rewards_transfer WHERE journal_id = %s)
-    ORDER BY account.id
+    {_PAY_ROWS_OF} AND NOT EXISTS (
+        SELECT 1 FROM rewards_transfer paid WHERE paid.credit_account_id = account.id AND paid.journal_id = %s
+    ) ORDER BY account.id
 """
 
 _MIRROR_TRANSFERS = """
@@ -503,7 +629,7 @@ _MIRROR_TRANSFERS = """
     SELECT %s, original.credit_account_id, original.debit_account_id, original.currency_id, original.amount, %s,
         original.id
     FROM rewards_transfer original
-    WHERE original.journal_id = %s AND original.reverses_id IS NULL
+    WHERE {where} AND original.reverses_id IS NULL
       AND NOT EXISTS (SELECT 1 FROM rewards_transfer reversal WHERE reversal.reverses_id = original.id)
     ORDER BY original.id
 """

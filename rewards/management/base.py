@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import signal
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from tqdm import tqdm
 
+from rewards.campaigns.errors import BadLines
 from rewards.common.periods import parse_instant
 from rewards.jobs import shutdown
 from rewards.jobs.models import JobRun
+from rewards.jobs.progress import Progress
 from rewards.jobs.services import Work, run_job
 
 WAIT_SECONDS = 60.0
@@ -64,6 +66,36 @@ def run_as_job(
         raise CommandError(f"{name} {run.get_status_display().lower()}: {run.error}")
     command.stdout.write(closing_line(run))
     return run
+
+
+def file_refused(command: BaseCommand, error: BadLines) -> CommandError:
+    """How a command ends on a file with bad lines: the first of them stand on stderr, by number and reason."""
+    for number, reason in error.lines:
+        command.stderr.write(f"Line {number}: {reason}")
+    if error.count > len(error.lines):
+        command.stderr.write(f"… and {error.count - len(error.lines):,} more")
+    return CommandError(f"{error.count:,} bad {'line' if error.count == 1 else 'lines'}: nothing is stored.")
+
+
+class Result(Protocol):
+    """What a job says that it did."""
+
+    def figures(self) -> Mapping[str, Any]: ...
+
+
+DoneT = TypeVar("DoneT", bound=Result)
+
+
+def result_of_job(command: BaseCommand, name: str, work: Callable[[Progress], DoneT], **options: Any) -> DoneT:
+    """Like `run_as_job`, for work that returns a result with figures: that result."""
+    results: list[DoneT] = []
+
+    def kept(progress: Progress) -> Mapping[str, Any]:
+        results.append(work(progress))
+        return results[0].figures()
+
+    run_as_job(command, name, kept, **options)
+    return results[0]
 
 
 def closing_line(run: JobRun) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from rewards.common.errors import RewardsError
-from rewards.management.base import run_as_job
+from rewards.management.base import result_of_job
 from rewards.pools.models import Pool
 from rewards.pools.queries import both_pools, periods_left
-from rewards.pools.runs import Progress
 from rewards.pools.services import RunResult, forecast, run_daily, run_hourly
 
 LINES_SHOWN = 50
@@ -22,14 +20,10 @@ LINES_SHOWN = 50
 def run_pool_command(command: BaseCommand, slug: str, at: datetime) -> None:
     """Run one pool as its job and say what came of it. Raises `CommandError` when a period failed."""
     pool, job, run = _pool(slug), f"run_{slug}", _runs()[slug]
-    results: list[RunResult] = []
-
-    def work(progress: Progress) -> Mapping[str, Any]:
-        results.append(run(at, progress=progress))
-        return results[0].figures()
-
-    run_as_job(command, job, work, total=len(periods_left(pool, at)), unit=" periods")
-    _say(command, results[0])
+    result = result_of_job(
+        command, job, lambda progress: run(at, progress=progress), total=len(periods_left(pool, at)), unit=" periods"
+    )
+    _say(command, result)
 
 
 def preview_pool_command(command: BaseCommand, slug: str, at: datetime) -> None:

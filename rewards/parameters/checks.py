@@ -6,8 +6,10 @@ written, as far as a float keeps them.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +23,16 @@ LONGEST_NAME = 60
 
 def problem_of_boolean(value: Any) -> str:
     return "" if isinstance(value, bool) else "It must be true or false."
+
+
+def empty_or_instant(value: Any) -> str:
+    if value == "":
+        return ""
+    try:
+        with_offset = isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        with_offset = False
+    return "" if with_offset else 'It must be empty text or an instant with its offset, such as "2026-12-31T23:00:00Z".'
 
 
 def whole_number(minimum: int, maximum: int) -> Check:
@@ -68,6 +80,17 @@ def _number(value: Any) -> Decimal | None:
 def name_out_of(*names: str) -> Check:
     def problem(value: Any) -> str:
         return "" if isinstance(value, str) and value in names else f"It must be one of {', '.join(names)}."
+
+    return problem
+
+
+def code_of(what: str) -> Check:
+    """The code of something, such as of a currency; whether it exists is found out by whoever uses it."""
+
+    def problem(value: Any) -> str:
+        if isinstance(value, str) and re.fullmatch(r"[-a-zA-Z0-9_:]{1,80}", value):
+            return ""
+        return f"It must be the code of {what}: letters, digits, -, _ and colons."
 
     return problem
 

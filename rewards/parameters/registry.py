@@ -11,7 +11,9 @@ from typing import Any
 
 from rewards.parameters.checks import (
     Check,
+    code_of,
     decimal_number,
+    empty_or_instant,
     list_of,
     name_out_of,
     power_of_two,
@@ -40,6 +42,10 @@ def _whole(default: int, minimum: int, maximum: int, description: str) -> Defini
     return Definition(default, description, f"{minimum} to {maximum}", whole_number(minimum, maximum))
 
 
+def _code(default: str, of: str, description: str) -> Definition:
+    return Definition(default, description, f"the code of {of}", code_of(of))
+
+
 def _amount(default: int | str, description: str, *, maximum: int = 10**9) -> Definition:
     """A number that a recipe calculates with."""
     allowed = f'0 to {maximum}, such as 2 or "1.1"'
@@ -51,6 +57,9 @@ METALS = ("bronze", "silver", "gold", "platinum", "diamond")
 _ENGINE: dict[str, Definition] = {
     "payouts_paused": _switch(
         False, "Nothing is paid while this is on: payouts stay where they are and continue when it is lifted."
+    ),
+    "corrections.approval_limit": _whole(
+        0, 0, 10**9, "From so many units a correction for late events is approved by a second person. 0: each of them."
     ),
     "distributions.chunk_rows": Definition(
         65_536,
@@ -73,6 +82,23 @@ _ENGINE: dict[str, Definition] = {
     "jobs.keep_days": _whole(90, 1, 3_650, "The daily clean-up deletes job runs that are older."),
     "jobs.lost_after_seconds": _whole(
         120, 30, 86_400, "A running job without a heartbeat for this long is taken to be dead; another run takes over."
+    ),
+}
+
+_PENDING: dict[str, Definition] = {
+    "pending.currency": _code("points", "a currency", "What staking and running replicas earn."),
+    "pending.source": _code("issuance", "a system account", "Pays what is pending, such as issuance or treasury."),
+    "pending.staking_apy": _amount("0.05", "What a staked unit earns in a year of 8,760 hours.", maximum=1_000),
+    "pending.staking_threshold": _amount("0.001", "Staking rewards are pending once they are above so many units."),
+    "pending.runtime_per_hour": _amount(10, "Units that a running or stopping replica earns in an hour."),
+    "pending.runtime_threshold": _amount("0.01", "Runtime rewards are pending once they are above so many units."),
+    "pending.batch_rows": _whole(500, 1, 10_000, "Rewards that the drainer takes from the queue in one transaction."),
+    "pending.backoff_seconds": _whole(
+        60, 1, 86_400, "A reward that failed is tried again after so long; each further time twice as long."
+    ),
+    "pending.backoff_most_seconds": _whole(3_600, 1, 2_592_000, "The longest wait between two tries of a reward."),
+    "pending.shutdown_seconds": _whole(
+        5, 0, 60, "How long a worker that is shut down goes on paying what is pending. 0: it leaves it to others."
     ),
 }
 
@@ -157,4 +183,42 @@ _CLAIMS: dict[str, Definition] = {
     "claims.drop_execution.charges": _whole(1, 1, 1_000, "Drop charges that a drop takes."),
 }
 
-PARAMETERS: dict[str, Definition] = {**_ENGINE, **_PLAYERS, **_CLAIMS}
+_RANKS: dict[str, Definition] = {
+    "badges.currency": _code("points", "a currency", "What the bonus of a badge is paid in."),
+    "badges.beta_ends_at": Definition(
+        "",
+        "Who joined before this instant earns badges by the fact user:joined_in_beta. Empty: nobody does yet.",
+        'empty text, or an instant with offset such as "2026-12-31T23:00:00Z"',
+        empty_or_instant,
+    ),
+    "badges.at_once_users": _whole(
+        1_000, 0, 100_000, "Events of at most so many users in one call give their badges at once, others hourly."
+    ),
+    "leaderboard.fresh_seconds": _whole(
+        900, 1, 86_400, "Ranks are read from a board's last refresh as long as it is not older; else worked out anew."
+    ),
+    "monthly.lost_after_seconds": _whole(
+        600, 30, 86_400, "A month's job without a heartbeat for this long is taken over by another worker."
+    ),
+}
+
+_CASES: dict[str, Definition] = {
+    "cases.reward_pool": _whole(1_000, 0, 10**9, "Units that a case shares out, put into its escrow when it opens."),
+    "cases.currency": _code("points", "a currency", "What cases pay."),
+    "cases.funded_by": _code("issuance", "a system account", "Fills the escrow of a case: issuance, treasury."),
+    "cases.open_hours": _whole(24, 1, 8_760, "How long a case is open for votes."),
+    "cases.payout": Definition(
+        "ledger",
+        "How new cases pay: ledger (at once) or chain (claimed by the user).",
+        "ledger or chain",
+        name_out_of("ledger", "chain"),
+    ),
+    "cases.creator_participants": _whole(100, 1, 10**6, "From so many participants on the creator gets his part."),
+    "cases.generate": _switch(True, "Whether the job generate_case writes cases."),
+    "chain.confirmations_local": _whole(1, 1, 1_000, "Blocks until a local transaction is confirmed."),
+    "chain.confirmations_evm": _whole(12, 1, 1_000, "Blocks until a transaction of an EVM chain counts as confirmed."),
+    "chain.not_found_hours": _whole(24, 1, 8_760, "A transaction that no node has found for so long has failed."),
+    "chain.checks_per_run": _whole(100, 1, 10_000, "Submitted reward transactions that one run looks after."),
+}
+
+PARAMETERS: dict[str, Definition] = {**_ENGINE, **_PENDING, **_CASES, **_RANKS, **_PLAYERS, **_CLAIMS}

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from rewards.allocation.rules import Allocation, allocate
 from rewards.distributions.models import Distribution
-from rewards.distributions.programmes import Snapshot
+from rewards.distributions.programmes import Draft, Snapshot
 from rewards.distributions.rows import participants_of
 from rewards.pools.accrual import hours_with_votes
 from rewards.pools.models import Accrual, Pool
@@ -42,25 +42,48 @@ class Forecast:
     bonus: int = 0
 
 
-def forecast(pool: Pool, at: datetime) -> Iterator[Forecast]:
+def forecast(pool: Pool, at: datetime, before: datetime | None = None) -> Iterator[Forecast]:
     """Every period that a run at `at` would settle, oldest first; quiet ones without anything to pay included.
 
+    With `before` only those that begin before that instant.
     What was allocated earlier is shown as it stands. Raises what the run would fail with (`NoRate`, a rule's error).
     """
     carried: int | None = None
     standing = _standing(pool)
     for period in periods_left(pool, at):
+        if before is not None and period.start >= before:
+            return
         if period.key in standing:
             line = _of_distribution(standing[period.key])
         else:
             if carried is None:
-                carried = sum(amount for _, amount in untaken_carries(pool.programme, period.start, pool.currency_id))
+                carried = _carried(pool, period)
             line = _of_period(pool, period, carried)
         carried = line.carried
         yield line
 
 
+def drafted(pool: Pool, period: PoolPeriod, carried: int, measures: set[str]) -> Draft:
+    """What the period would freeze: what has accrued and what would, top-ups, `carried` from before, and who voted."""
+    amount = _amount(pool, period, carried)
+    snapshot = ranking(votes_between(period.start, period.end), measures)
+    return Draft(pool.currency, amount, snapshot, pool.rule, pool.tie_policy)
+
+
+def carried_into(pool: Pool, period: PoolPeriod, at: datetime) -> int:
+    """Minor units that a run at `at` would carry into this period; raises like `forecast`."""
+    carried = _carried(pool, period)
+    for line in forecast(pool, at, before=period.start):
+        carried = line.carried
+    return carried
+
+
 # --------------------------------------------------------------------------------------------------------------- steps
+
+
+def _carried(pool: Pool, period: PoolPeriod) -> int:
+    """Minor units that earlier periods left and none has taken up yet."""
+    return sum(amount for _, amount in untaken_carries(pool.programme, period.start, pool.currency_id))
 
 
 def _standing(pool: Pool) -> dict[str, Distribution]:
@@ -82,22 +105,30 @@ def _of_distribution(distribution: Distribution) -> Forecast:
 
 
 def _of_period(pool: Pool, period: PoolPeriod, carried: int) -> Forecast:
-    amount = carried + _accruing(pool, period) + topped_up(pool, period.key, pool.currency_id)
     if next_vote_at(period.start, before=period.end) is None:
+        amount = _amount(pool, period, carried)
         return Forecast(period.key, amount, 0, 0, 0, amount)
-    snapshot = ranking(votes_between(period.start, period.end), measures_named(pool.rule))
+    draft = drafted(pool, period, carried, measures_named(pool.rule))
     allocation = allocate(
-        pool.rule, amount, participants_of(snapshot), decimals=pool.currency.decimals, tie_policy=pool.tie_policy
+        draft.rule,
+        draft.amount,
+        participants_of(draft.snapshot),
+        decimals=draft.currency.decimals,
+        tie_policy=draft.tie_policy,
     )
     return Forecast(
         period.key,
-        amount,
-        len(snapshot),
+        draft.amount,
+        len(draft.snapshot),
         int((allocation.amounts > 0).sum()),
-        amount - allocation.unpaid,
+        draft.amount - allocation.unpaid,
         allocation.unpaid,
-        _bonus(pool, period, snapshot, allocation),
+        _bonus(pool, period, draft.snapshot, allocation),
     )
+
+
+def _amount(pool: Pool, period: PoolPeriod, carried: int) -> int:
+    return carried + _accruing(pool, period) + topped_up(pool, period.key, pool.currency_id)
 
 
 def _accruing(pool: Pool, period: PoolPeriod) -> int:

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 from rewards.activity.models import ActivityEvent
-from rewards.allocation.rules import allocate
 from rewards.common.periods import Hour
-from rewards.distributions.models import Distribution, Reward
-from rewards.distributions.rows import participants_of
+from rewards.distributions.late import changes
+from rewards.distributions.models import Distribution
+from rewards.distributions.programmes import LateChange
 from rewards.pools.accrual import hour_figures
 from rewards.pools.models import Pool
 from rewards.pools.queries import CC_VOTE, both_pools, calendar_of, late_votes, stretch_of, votes_between
 from rewards.pools.ranking import Votes, measures_named, ranking
-
-
-@dataclass(frozen=True)
-class LateDifference:
-    """What a partner was given, and what it would have been had every vote come in time; minor units."""
-
-    username: str
-    amount: int
-    with_late_votes: int
 
 
 def count_late_votes(pool: Pool) -> int:
@@ -40,7 +30,7 @@ def count_late_votes(pool: Pool) -> int:
     return changed
 
 
-def payout_with_late_votes(distribution: Distribution) -> list[LateDifference]:
+def payout_with_late_votes(distribution: Distribution) -> list[LateChange]:
     """Who would have been given something else, in the order of the ranking as it would have been.
 
     The late votes count with what they would have brought in; rule and carries are those of the payout, rates, shares
@@ -49,20 +39,7 @@ def payout_with_late_votes(distribution: Distribution) -> list[LateDifference]:
     starts_at, ends_at = stretch_of(distribution)
     every_vote = ActivityEvent.objects.filter(metric=CC_VOTE, occurred_at__gte=starts_at, occurred_at__lt=ends_at)
     snapshot = ranking(every_vote, measures_named(distribution.rule))
-    allocation = allocate(
-        distribution.rule,
-        distribution.amount + _brought_in_late(distribution, every_vote),
-        participants_of(snapshot),
-        decimals=distribution.currency.decimals,
-        tie_policy=distribution.tie_policy,
-    )
-    given = dict(Reward.objects.filter(distribution=distribution).values_list("user_id", "amount"))
-    rows = zip(snapshot.user_ids.tolist(), snapshot.usernames, allocation.amounts.tolist(), strict=True)
-    return [
-        LateDifference(username, given.get(user_id, 0), amount)
-        for user_id, username, amount in rows
-        if given.get(user_id, 0) != amount
-    ]
+    return changes(distribution, distribution.amount + _brought_in_late(distribution, every_vote), snapshot)
 
 
 def _brought_in_late(distribution: Distribution, every_vote: Votes) -> int:

@@ -18,8 +18,8 @@ from django.db.models import F
 
 from rewards.alerts.services import raise_alert, resolve_alert
 from rewards.common.errors import RewardsError
+from rewards.jobs.progress import Steps, Unwatched
 from rewards.pools.models import PartnerTransfer
-from rewards.pools.runs import Progress, Unwatched
 
 ALIAS = "partner"
 TABLE = "cc_hourly"
@@ -106,7 +106,7 @@ def setup_partner_database() -> bool:
     return True
 
 
-def export_partners(at: datetime, *, progress: Progress | None = None) -> ExportResult:
+def export_partners(at: datetime, *, progress: Steps | None = None) -> ExportResult:
     """Send every row of the outbox that is not sent yet, oldest first.
 
     A row that the partner's table refuses, or holds with another amount, keeps its error and is tried again with the
@@ -225,7 +225,7 @@ def _unsent() -> Any:
     return PartnerTransfer.objects.filter(sent_at=None)
 
 
-def _send_all(at: datetime, progress: Progress, result: ExportResult) -> None:
+def _send_all(at: datetime, progress: Steps, result: ExportResult) -> None:
     """Each row is tried once; the next batch begins after the last row tried."""
     after: tuple[datetime, int] | None = None
     while progress.keep_going():

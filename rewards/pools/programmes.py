@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -14,14 +15,18 @@ from rewards.allocation.rules import Measure
 from rewards.common.errors import RewardsError
 from rewards.distributions.errors import NotYet
 from rewards.distributions.models import Distribution, Reward
-from rewards.distributions.programmes import Snapshot, register
+from rewards.distributions.programmes import Draft, LateChange, NoPreview, Programme, Snapshot, register
 from rewards.distributions.services import open_distribution
 from rewards.ledger.models import TREASURY
 from rewards.ledger.services import system_account
 from rewards.pools.accrual import accrue
+from rewards.pools.forecast import carried_into, drafted
+from rewards.pools.inputs import MEASURES
+from rewards.pools.late import payout_with_late_votes
 from rewards.pools.models import CarryOver, Pool
 from rewards.pools.periods import PoolPeriod
 from rewards.pools.queries import (
+    NoPools,
     accrued_to,
     calendar_of,
     earlier_one_missing,
@@ -45,7 +50,7 @@ class DayNotPaid(RewardsError):
     code = "day_not_paid"
 
 
-class PoolProgramme:
+class PoolProgramme(Programme):
     """A period of a pool pays what accrued to it in the period, and what earlier ones could not pay."""
 
     def __init__(self, slug: str) -> None:
@@ -82,8 +87,24 @@ class PoolProgramme:
         else:
             open_market_bonus(distribution)
 
+    def draft(self, name: str, period_key: str, at: datetime) -> Draft:
+        """With every measure that a rule may ask for. A period that is not over: what it has come to so far."""
+        pool = Pool.objects.select_related("currency").filter(slug=self.slug).first()
+        if pool is None:
+            raise NoPools
+        try:
+            period = calendar_of(pool).parse(period_key)
+        except ValueError as error:
+            raise NoPreview(f"{name} has no period {period_key!r}: {error}") from error
+        if period.start > at:
+            raise NoPreview(f"{name} {period_key} has not begun yet.")
+        return drafted(pool, period, carried_into(pool, period, at), set(MEASURES))
 
-class MarketBonus:
+    def late_changes(self, distribution: Distribution) -> list[LateChange]:
+        return payout_with_late_votes(distribution)
+
+
+class MarketBonus(Programme):
     """What partners in the CC market get on top of a paid day: the floor of their reward times the bonus rate."""
 
     def amount(self, distribution: Distribution) -> int:
@@ -91,21 +112,23 @@ class MarketBonus:
 
     def snapshot(self, distribution: Distribution) -> Snapshot:
         day = _day_of(distribution)
-        rows = bonus_rows(day)
-        rate, places = _scaled(bonus_rate(day))
-        return Snapshot(
-            user_ids=np.fromiter((row.user_id for row in rows), dtype=np.int64, count=len(rows)),
-            usernames=[row.username for row in rows],
-            scores=Measure([row.reward for row in rows], day.currency.decimals),
-            measures={"bonus_rate": Measure([rate] * len(rows), places)},
-            amounts=[row.bonus for row in rows],
-        )
+        return _snapshot(day, bonus_rows(day))
 
     def due_periods(self, at: datetime) -> list[PoolPeriod]:
         return []  # a bonus is opened with the day that it follows
 
     def paid(self, distribution: Distribution) -> None:
         report_payout(distribution, CC_MARKET)
+
+    def draft(self, name: str, period_key: str, at: datetime) -> Draft:
+        """Of a day that is allocated, paid or not yet."""
+        days = Distribution.objects.select_related("currency").exclude(allocated_at=None)
+        standing = days.exclude(status__in=[Distribution.Status.CANCELLED, Distribution.Status.REVERSED])
+        day = standing.filter(programme="pool_daily", period_key=period_key).first()
+        if day is None:
+            raise NoPreview(f"{name} follows the daily payout: pool_daily {period_key} is not allocated.")
+        rows = bonus_rows(day)
+        return Draft(day.currency, sum(row.bonus for row in rows), _snapshot(day, rows), BONUS_RULE)
 
 
 def register_all() -> None:
@@ -172,6 +195,17 @@ def open_market_bonus(day: Distribution) -> None:
         source_account=system_account(TREASURY, day.currency),
         rule=BONUS_RULE,
         at=ends_at,
+    )
+
+
+def _snapshot(day: Distribution, rows: Sequence[BonusRow]) -> Snapshot:
+    rate, places = _scaled(bonus_rate(day))
+    return Snapshot(
+        user_ids=np.fromiter((row.user_id for row in rows), dtype=np.int64, count=len(rows)),
+        usernames=[row.username for row in rows],
+        scores=Measure([row.reward for row in rows], day.currency.decimals),
+        measures={"bonus_rate": Measure([rate] * len(rows), places)},
+        amounts=[row.bonus for row in rows],
     )
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from django.db import transaction
 
@@ -15,6 +15,7 @@ from rewards.common.errors import RewardsError
 from rewards.distributions.errors import NotYet
 from rewards.distributions.models import Distribution
 from rewards.distributions.services import advance, open_distribution, record_empty, retry
+from rewards.jobs.progress import Steps, Unwatched
 from rewards.ledger.models import Account, Currency
 from rewards.ledger.services import system_account
 from rewards.parameters.services import param
@@ -40,22 +41,6 @@ Status = Distribution.Status
 UNFINISHED = [Status.OPEN, Status.FROZEN, Status.ALLOCATED, Status.APPROVED, Status.PAYING, Status.FAILED]
 
 logger = logging.getLogger("rewards.pools")
-
-
-class Progress(Protocol):
-    """Where a run counts its steps, and learns that it should come to an end."""
-
-    def step(self, successes: int = 0, failures: int = 0) -> None: ...
-    def keep_going(self) -> bool: ...
-
-
-class Unwatched:
-    """Nobody counts, and there is no end."""
-
-    def step(self, successes: int = 0, failures: int = 0) -> None: ...
-
-    def keep_going(self) -> bool:
-        return True
 
 
 class Failure(NamedTuple):
@@ -97,7 +82,7 @@ class RunResult:
         }
 
 
-def run_hourly(at: datetime, *, progress: Progress | None = None) -> RunResult:
+def run_hourly(at: datetime, *, progress: Steps | None = None) -> RunResult:
     """Accrue and pay every hour that is due at `at` and not done, oldest first, from the first vote on.
 
     Never raises for a period that cannot be paid: the result names it, an alert is raised, and later periods wait.
@@ -108,7 +93,7 @@ def run_hourly(at: datetime, *, progress: Progress | None = None) -> RunResult:
     return result
 
 
-def run_daily(at: datetime, *, progress: Progress | None = None) -> RunResult:
+def run_daily(at: datetime, *, progress: Steps | None = None) -> RunResult:
     """The same for days; then the market bonus of every day that is paid."""
     _, daily = both_pools()
     result = _run_pool(daily, at, progress or Unwatched())
@@ -121,7 +106,7 @@ def run_daily(at: datetime, *, progress: Progress | None = None) -> RunResult:
 # --------------------------------------------------------------------------------------------------------------- a pool
 
 
-def _run_pool(pool: Pool, at: datetime, progress: Progress) -> RunResult:
+def _run_pool(pool: Pool, at: datetime, progress: Steps) -> RunResult:
     result = RunResult(pool.programme, pool.currency, inactive=not pool.active)
     periods = periods_left(pool, at) if pool.active else []
     opened = set(
@@ -139,7 +124,7 @@ def _run_pool(pool: Pool, at: datetime, progress: Progress) -> RunResult:
     return result
 
 
-def _may_go_on(progress: Progress, result: RunResult) -> bool:
+def _may_go_on(progress: Steps, result: RunResult) -> bool:
     result.paused = bool(param("payouts_paused"))
     result.unfinished = not result.paused and not progress.keep_going()
     return not result.paused and not result.unfinished
@@ -223,7 +208,6 @@ def _settle(pool: Pool, period: PoolPeriod, at: datetime) -> Distribution:
         rule_version=version and version.history_id,
         tie_policy=pool.tie_policy,
         approval_limit=pool.approval_limit,
-        prepared_by=version and version.history_user,
     )
     if distribution.status == Status.FAILED:
         return retry(distribution.pk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rewards.pools.accrual import HourNotOver, NoRate, PoolCurrencies, accrue, accrue_hour
 from rewards.pools.forecast import Forecast, forecast
-from rewards.pools.late import LateDifference, payout_with_late_votes
+from rewards.pools.late import payout_with_late_votes
 from rewards.pools.partner_database import (
     ExportResult,
     NoPartnerDatabase,
@@ -24,7 +24,6 @@ __all__ = [
     "Failure",
     "Forecast",
     "HourNotOver",
-    "LateDifference",
     "NoPartnerDatabase",
     "NoPartnerKey",
     "NoPartnerTable",

@@ -5,16 +5,28 @@ from __future__ import annotations
 from django.contrib.auth.models import Group, Permission
 from django.db.models import Q, QuerySet
 
-LOOK = Q(content_type__app_label__in=["rewards", "django_celery_beat"], codename__startswith="view_")
-RUN = Q(codename__in=["run_distribution", "change_alert", "change_periodictask"])
+APPS = ["rewards", "badges", "leaderboard", "django_celery_beat"]
+# A verdict under seal is for no role: superusers may look, and whoever they give the right by name.
+SEALED = Q(content_type__app_label="rewards", content_type__model="sealedverdict")
+LOOK = Q(content_type__app_label__in=APPS, codename__startswith="view_") & ~SEALED
+# A job is run by whoever may change its schedule: that is also the right to refresh a board.
+RUN = Q(
+    codename__in=[
+        "run_distribution", "run_monthlyrewardjob", "change_alert", "change_periodictask", "requeue_pendingreward",
+        "delete_deployment", "moderate_case",
+    ]
+)  # fmt: skip
+REVOKE_BADGES = Q(codename="revoke_badgeaward")
 APPROVE = Q(codename__in=["approve_distribution", "reverse_distribution"])
 PEOPLE = Q(content_type__app_label="auth", content_type__model="group", codename="view_group")
-EVERYTHING = Q(content_type__app_label__in=["rewards", "django_celery_beat"]) | PEOPLE
+EVERYTHING = Q(content_type__app_label__in=APPS) & ~SEALED | PEOPLE
 
-# Support has no right beyond looking until it can post corrections.
+# Whoever prepares a campaign says how much is paid to whom, and from which amount on somebody approves it: that takes
+# an administrator. An operator runs and cancels what stands.
+# Support takes back badges that were given in error.
 ROLES: dict[str, Q] = {
     "Viewer": LOOK,
-    "Support": LOOK,
+    "Support": LOOK | REVOKE_BADGES,
     "Operator": LOOK | RUN,
     "Approver": LOOK | APPROVE,
     "Administrator": EVERYTHING,

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from rewards.ledger.checks import run_checks
-from tests.rewards.distributions.conftest import open_prize, prize, staff
+from tests.rewards.distributions.conftest import open_prize, prize
+from tests.rewards.pending.conftest import fund, queued
 from tests.rewards.pools.conftest import pools, vote
+from tests.rewards.promises import broken_promises
 
-__all__ = ["open_prize", "pools", "prize", "staff", "vote"]
-
-
-def broken_promises() -> list[str]:
-    """What `check_ledger` would name."""
-    return [f"{finding.promise}: {each}" for finding in run_checks() for each in finding.offenders]
+__all__ = ["broken_promises", "fund", "open_prize", "pools", "prize", "queued", "vote"]

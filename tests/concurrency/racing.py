@@ -81,15 +81,53 @@ def die_at_commit(number: int, *, after: bool) -> None:
     connection._commit = commit_or_die  # type: ignore[method-assign]
 
 
-def wait_until_somebody_waits() -> None:
-    """Until another connection to this database waits for a lock."""
+def wait_until_somebody_waits(how_many: int = 1) -> None:
+    """Until another connection to this database, or so many of them, wait for a lock."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     with connection.cursor() as cursor:
         while time.monotonic() < deadline:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
-            if cursor.fetchone()[0]:
+            if cursor.fetchone()[0] >= how_many:
                 return
             time.sleep(0.01)
     raise TimeoutError("Nobody ever waited.")
+
+
+@contextmanager
+def _before_each_statement(deed: Callable[[], None]) -> Iterator[None]:
+    """Do something before each statement of this process."""
+
+    def before(execute: Any, *arguments: Any) -> Any:
+        deed()
+        return execute(*arguments)
+
+    with connection.execute_wrapper(before):
+        yield
+
+
+def statements_of(work: Callable[[], object]) -> int:
+    """How many statements work takes."""
+    count = 0
+
+    def add() -> None:
+        nonlocal count
+        count += 1
+
+    with _before_each_statement(add):
+        work()
+    return count
+
+
+def die_before_statement(number: int, work: Callable[[], object]) -> None:
+    """Work, and be gone right before the statement of that number."""
+
+    def die_at_last() -> None:
+        nonlocal number
+        number -= 1
+        if number == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with _before_each_statement(die_at_last):
+        work()

@@ -9,6 +9,8 @@ import pytest
 from devtools.application import NOBODY_LISTENS, application_environment, choose_broker_url, held, running_broker_url
 from devtools.environment import DevelopmentError
 
+pytestmark = pytest.mark.once
+
 
 def test_starting_twice_on_the_same_data_is_one_sentence(tmp_path: Path) -> None:
     with held(tmp_path), pytest.raises(DevelopmentError) as caught, held(tmp_path):

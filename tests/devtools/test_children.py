@@ -15,6 +15,8 @@ import pytest
 from devtools.children import Children
 from devtools.environment import ROOT, DevelopmentError
 
+pytestmark = pytest.mark.once
+
 SLEEPER = "import time; time.sleep(60)"
 STUBBORN_WITH_CHILD = """
 import signal, subprocess, sys, time

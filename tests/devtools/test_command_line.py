@@ -13,6 +13,8 @@ import pytest
 
 from devtools.environment import ROOT, TEST_REQUIREMENTS
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:

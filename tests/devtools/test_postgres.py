@@ -12,6 +12,8 @@ import pytest
 from devtools import postgres
 from devtools.postgres import temporary_postgres
 
+pytestmark = pytest.mark.once
+
 AS_NOBODY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a server as somebody else")
 
 

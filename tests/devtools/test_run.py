@@ -18,6 +18,9 @@ import pytest
 
 from devtools.environment import ROOT
 from devtools.ports import free_port
+from tests.devtools.processes import processes_on
+
+pytestmark = pytest.mark.once
 
 NOT_IN_A_CLONE = shutil.ignore_patterns(".*", "__pycache__", "staticfiles", "var", "tests", "benchmarks")
 # What the settings of the tests have put into the environment would otherwise come before what dev.py sets.
@@ -68,18 +71,6 @@ def sign_in(port: int, username: str, password: str) -> str:
     fields = {"csrfmiddlewaretoken": token[1], "username": username, "password": password}
     request = urllib.request.Request(address, urllib.parse.urlencode(fields).encode(), {"Referer": address})
     return browser.open(request).read().decode()
-
-
-def processes_on(folder: Path) -> list[int]:
-    """Processes that work in `folder`, as Linux tells."""
-    found = []
-    for link in Path("/proc").glob("[0-9]*/cwd"):
-        try:
-            if Path(os.readlink(link)).is_relative_to(folder):
-                found.append(int(link.parts[2]))
-        except OSError:  # it has ended, or is not ours to look at
-            continue
-    return found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc who is still there")

@@ -9,10 +9,13 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.claims.expressions import ExpressionError, compile_expression
+
+pytestmark = pytest.mark.once
 
 Exact = Fraction | bool
 Tree = tuple[str, Exact]  # the expression, and its value by fractions
@@ -83,7 +86,7 @@ def value(source: str, **names: Any) -> Any:
     return compile_expression(source).evaluate(names, {}.__getitem__)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(trees())
 def test_calculating_agrees_with_fractions(tree):
     source, exact = tree
@@ -92,7 +95,7 @@ def test_calculating_agrees_with_fractions(tree):
     assert Fraction(found) == exact
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(-(10**12), 10**12), st.integers(-(10**6), 10**6).filter(bool))
 def test_a_quotient_is_right_to_fifty_digits_and_its_floor_is_exact(numerator, denominator):
     exact = Fraction(numerator, denominator)
@@ -103,7 +106,7 @@ def test_a_quotient_is_right_to_fifty_digits_and_its_floor_is_exact(numerator, d
     assert value("ceil(a / b)", **names) == -(-numerator // denominator)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(1, 10**6), st.integers(1, 30), st.integers(1, 20))
 def test_a_floored_power_is_the_largest_number_that_is_not_above_it(base, tenths, factor):
     """n <= factor × base ** (tenths / 10) < n + 1, in whole numbers."""
@@ -112,7 +115,7 @@ def test_a_floored_power_is_the_largest_number_that_is_not_above_it(base, tenths
     assert n**10 <= exact < (n + 1) ** 10
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=6), st.data())
 def test_logic_and_chains_agree_with_python(numbers, data):
     names = {f"n{place}": number for place, number in enumerate(numbers)}
@@ -158,13 +161,13 @@ def outcome(source: str, context: dict[str, Any], table: Any) -> str:
     return type(found).__name__
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.one_of(st.lists(FRAGMENTS, max_size=30).map("".join), st.text(max_size=60)), CONTEXTS, CONTEXTS)
 def test_whatever_text_is_a_value_or_an_expression_error(source, context, table):
     assert outcome(source, context, table) in ("refused", "number", "str", "bool")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(trees(), CONTEXTS)
 def test_a_sound_expression_over_whatever_context_is_a_number_or_an_expression_error(tree, context):
     assert outcome(tree[0], context, None) in ("refused", "number", "str", "bool")

@@ -265,7 +265,5 @@ class LedgerMachine(RuleBasedStateMachine):
 
 @pytest.mark.django_db
 def test_the_ledger_does_what_its_model_says():
-    thirty_by_thirty = settings(
-        max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    thirty_by_thirty = settings(max_examples=30, stateful_step_count=30, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(LedgerMachine, settings=thirty_by_thirty)

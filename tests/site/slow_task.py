@@ -14,7 +14,7 @@ STEPS = 300
 
 @shared_task
 def slow() -> None:
-    tasks._run("seal_audit", many_short_steps, "schedule")
+    tasks.run("seal_audit", many_short_steps, "schedule")
 
 
 def many_short_steps(progress: Progress) -> None:

@@ -6,8 +6,13 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
+from badges.services import check_badges
+from badges.setup import create_default_badges
+from leaderboard.services import create_default_boards, refresh_boards
 from rewards.access.services import create_api_key, create_token
 from rewards.activity.services import NewEvent, record_events
 from rewards.audit.models import AuditEvent
@@ -47,6 +52,7 @@ class TestProfile:
             "username": "alice",
             "name": "",
             "balances": {},
+            "claimable": {},
             "total_points": "0",
             "statistics": {"votes": 0, "wins": 0, "arguments": 0, "accuracy": "0"},
             "badges": [],
@@ -87,6 +93,47 @@ class TestProfile:
         did(alice, "cases_won", 2)
 
         assert alices.get("/profile").json()["statistics"]["accuracy"] == "0.5"
+
+    def test_badges_and_ranks(self, alice, alices, bob, points):
+        create_default_badges()
+        create_default_boards()
+        did(alice, "cases_won", 1)
+        ledger.credit(bob, points, 50, "his", "won")
+        check_badges(datetime.now(UTC))
+
+        for refreshed in (False, True):
+            if refreshed:
+                refresh_boards(datetime.now(UTC))
+            profile = alices.get("/profile").json()
+            boards = ("points-all-time", "points-weekly", "points-daily")
+            assert profile["ranks"] == {slug: {"rank": 1, "points": "50"} for slug in boards}  # as many as Bob
+            assert profile["badges"] == alices.get("/profile/badges").json()["badges"]
+            assert [(badge["name"], badge["bonus_points"]) for badge in profile["badges"]] == [("First Victory", 50)]
+            assert profile["total_points"] == "50"
+            assert change(alices, {}).json() == profile
+
+    def test_it_takes_no_parameters(self, alices):
+        assert alices.get("/profile?user=bob").status_code == 400
+
+    def test_of_whoever_has_more_it_takes_no_more_queries(self, alice, alices, coins, points):
+        create_default_badges()
+        create_default_boards()
+        ledger.credit(alice, points, 10, "points", "won")
+        check_badges(datetime.now(UTC))
+        refresh_boards(datetime.now(UTC))
+        alices.get("/profile")
+        with CaptureQueriesContext(connection) as few:
+            assert alices.get("/profile").json()["badges"] == []
+        for metric in ("votes", "cases_won", "top_arguments", "participations"):
+            did(alice, metric, 50)
+        ledger.credit(alice, coins, 100, "coins", "won")
+        check_badges(datetime.now(UTC))
+        refresh_boards(datetime.now(UTC))
+        with CaptureQueriesContext(connection) as many:
+            profile = alices.get("/profile").json()
+
+        assert (len(profile["badges"]), len(profile["balances"]), len(profile["ranks"])) == (7, 2, 3)
+        assert len(many) == len(few)
 
     def test_charges_that_are_due_are_posted_when_it_is_read(self, make_user):
         Currency.objects.create(code="drop_charges")

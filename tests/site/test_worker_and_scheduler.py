@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,20 @@ import pytest
 import redis
 from django.core.management import call_command
 from django.test import Client
+from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from rewards.audit.models import AuditSeal
 from rewards.audit.queries import verify_chain
 from rewards.audit.services import record
+from rewards.deployments.services import create_deployment
 from rewards.jobs.models import JobRun, ProcessHeartbeat
 from rewards.jobs.registry import JOBS
+from rewards.ledger.models import Currency
+from rewards.ledger.services import balance, user_account
+from rewards.pending.models import PendingReward
+from rewards.pending.services import queue_reward
+from rewards.users.models import User
 from rewards_site.celery import app
 from tests.rewards.elsewhere import environment_on_this_database
 from tests.site import slow_task
@@ -147,3 +155,22 @@ def test_a_worker_told_to_stop_ends_its_step_and_hands_over(tmp_path: Path, brok
 
     start("worker")
     until(lambda: JobRun.objects.filter(status="succeeded").count() == 2, "another worker to go on", tmp_path)
+
+
+def test_a_worker_told_to_stop_pays_what_is_pending_first(
+    tmp_path: Path, start: Any, alice: User, points: Currency
+) -> None:
+    worker = start("worker")
+    until(ProcessHeartbeat.objects.filter(kind="worker").exists, "a worker that is up", tmp_path)
+    now = timezone.now()
+    queue_reward(alice, points, 3, "a task", at=now)
+    create_deployment(alice, "web", replicas=1, at=now - timedelta(hours=2))
+
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=30) == 0
+
+    assert balance(user_account(alice, points)) == 3 + 20
+    assert set(PendingReward.objects.values_list("reward_type", "status")) == {
+        ("manual", "distributed"),
+        ("deployment_runtime", "distributed"),
+    }

@@ -42,19 +42,24 @@ def bar_chart(
 
 
 def curve_chart(
-    labels: Sequence[str], name: str, values: Sequence[float], *, x_title: str, y_title: str, summary: str
+    labels: Sequence[str], series: Mapping[str, Sequence[float]], *, x_title: str, y_title: str, summary: str
 ) -> Chart:
-    """A stepped line over labels, on a logarithmic axis when the values differ much."""
-    dataset = {
-        "label": name,
-        "data": list(values),
-        "borderColor": COLOURS[0],
-        "backgroundColor": COLOURS[0] + "22",
-        "borderWidth": 2,
-        "pointRadius": 2,
-        "fill": True,
-    }
-    return _chart("line", labels, [dataset], x_title, y_title, summary, logarithmic=_wide(values))
+    """Lines over labels, the first one filled, on a logarithmic axis when the values differ much."""
+    datasets = [
+        {
+            "label": name,
+            "data": list(values),
+            "borderColor": colour,
+            "backgroundColor": colour + "22",
+            "borderWidth": 2,
+            "pointRadius": 2,
+            "fill": not number,
+            "borderDash": [6, 4] if number else [],
+        }
+        for number, ((name, values), colour) in enumerate(zip(series.items(), _colours(), strict=False))
+    ]
+    every_value = [value for values in series.values() for value in values]
+    return _chart("line", labels, datasets, x_title, y_title, summary, logarithmic=_wide(every_value))
 
 
 def _chart(

@@ -48,10 +48,18 @@ STATUS_KINDS = {
     "none": "",
     "claimable": "info",
     "processing": "info",
+    "completed": "success",
+    "draft": "info",
+    "pending_moderation": "warning",
+    "active": "success",
+    "closed": "",
+    "void": "",
+    "submitted": "info",
+    "confirmed": "success",
 }
 
 # Words that say more than the stored status does.
-STATUS_WORDS = {"allocated": "waits for approval"}
+STATUS_WORDS = {"allocated": "waits for approval", "pending_moderation": "waits for moderation"}
 
 
 def amount(minor: int | None, currency: Currency) -> str:

@@ -16,6 +16,7 @@ from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 
 from rewards.admin.common.display import pretty_json
+from rewards.admin.common.rows import RowPages
 
 AT_ONCE = timedelta(seconds=1)
 
@@ -30,7 +31,7 @@ class Change:
     lines: list[tuple[str, str]]
 
 
-class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):
+class HistoryAdmin(RowPages, SimpleHistoryAdmin, ModelAdmin):
     """A model whose every change is kept and shown. Old versions are looked at, never written back.
 
     `parts` names the models whose rows belong to one of this model, with the field that says to which: what was

@@ -8,8 +8,10 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 
+from rewards.admin.common.rows import RowPages
 
-class ReadOnlyAdmin(ModelAdmin):
+
+class ReadOnlyAdmin(RowPages, ModelAdmin):
     """Nothing here can be added, changed or deleted, whoever asks; what changes these rows are the services."""
 
     actions = None

@@ -23,6 +23,29 @@ class PayoutRights:
         return _holds(request, "rewards.reverse_distribution")
 
 
+class QueueRights:
+    def has_requeue_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _holds(request, "rewards.requeue_pendingreward")
+
+
+class DeploymentRights:
+    def has_take_down_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _holds(request, "rewards.delete_deployment")
+
+
 class AlertRights:
     def has_resolve_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return _holds(request, "rewards.change_alert")
+
+
+class MonthRights:
+    def has_run_month_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _holds(request, "rewards.run_monthlyrewardjob")
+
+
+class CaseRights:
+    def has_moderate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _holds(request, "rewards.moderate_case")
+
+    def has_unseal_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _holds(request, "rewards.view_sealedverdict")

@@ -17,6 +17,7 @@ from rewards.activity.services import record_events
 from rewards.jobs import shutdown
 from rewards.management import demo
 from rewards.management.base import stopping_at_signals
+from rewards.management.defaults import demos_of_upper_apps
 from rewards.pools.partner_database import ALIAS
 from rewards.pools.services import run_daily, run_hourly, setup_partner_database
 
@@ -27,11 +28,13 @@ logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
-    help = "Create logins, partners, votes and payouts to look at. In development only; a second run adds what is new."
+    help = "Create logins, people, votes and payouts to look at. In development only; a second run adds what is new."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--logins-only", action="store_true", help="only the logins")
-        parser.add_argument("--live", action="store_true", help="only keep votes coming, until Ctrl-C or SIGTERM")
+        parser.add_argument(
+            "--live", action="store_true", help="only keep votes and lessons coming, until Ctrl-C or SIGTERM"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.ENVIRONMENT != "development":
@@ -39,7 +42,7 @@ class Command(BaseCommand):
                 f"Demo data has known passwords: it is made in development only, not in {settings.ENVIRONMENT}."
             )
         if options["live"]:
-            keep_votes_coming()
+            keep_events_coming()
             return
         demo.create_logins()
         if not options["logins_only"]:
@@ -49,9 +52,10 @@ class Command(BaseCommand):
 
 
 def make_demo_data() -> str:
-    """Partners, rate, funds and past votes, then every payout that is due; says what there is in a line."""
+    """Partners, rate, funds, past votes and lessons, every payout that is due, then the rest; says it in a line."""
     at, started = timezone.now(), time.monotonic()
     demo.create_partners()
+    demo.create_groups()
     demo.create_rate_and_funds()
     if ALIAS in settings.DATABASES:
         setup_partner_database()
@@ -60,23 +64,31 @@ def make_demo_data() -> str:
     for result in (hourly, daily):
         if result.failures:
             raise CommandError(f"{result.programme}: {result.failures[0].sentence}")
+    demo.create_deployments(at)
+    demo.queue_rewards(at)
+    demo.create_campaigns(at)
+    cases = demo.create_cases(at)
+    lessons, rankings = demo.record_lessons(at), demo.pay_last_month(at)
+    for make in demos_of_upper_apps():
+        make(at)
     seconds = time.monotonic() - started
     return (
         f"Demo data: {votes} new votes, {hourly.periods} hours and {daily.periods} days paid, "
-        f"{hourly.recipients + daily.recipients} rewards, {seconds:.1f} s"
+        f"{hourly.recipients + daily.recipients} rewards, {lessons} new lessons and cases, "
+        f"{cases} cases to vote in and look at, rankings paid: {', '.join(rankings) or 'none'}, {seconds:.1f} s"
     )
 
 
-def keep_votes_coming() -> None:
-    """A vote every second or two until the process is asked to stop."""
+def keep_events_coming() -> None:
+    """A vote or a lesson every second or two until the process is asked to stop."""
     chance = random.Random()
     with stopping_at_signals():
         while not shutdown.asked():
             at = timezone.now()
             try:
-                record_events([demo.live_vote(at, chance)], at=at)
-            except OperationalError as error:  # the database is busy or gone: the next vote will tell
-                logger.warning("A demo vote was lost: %s", error)
+                record_events([demo.live_event(at, chance)], at=at)
+            except OperationalError as error:  # the database is busy or gone: the next one will tell
+                logger.warning("A demo event was lost: %s", error)
             _pause(chance.uniform(0, LONGEST_PAUSE_SECONDS))
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from rewards.management.base import add_at, add_dry_run, instant_of, run_as_job
+from rewards.management.base import add_at, add_dry_run, instant_of, result_of_job
 from rewards.pools.models import PartnerTransfer
-from rewards.pools.runs import Progress
-from rewards.pools.services import ExportResult, export_partners
+from rewards.pools.services import export_partners
 
 
 class Command(BaseCommand):
@@ -26,12 +24,8 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self.stdout.write(f"export_partners --dry-run: {unsent} rows would be sent; nothing was written")
             return
-        results: list[ExportResult] = []
-
-        def work(progress: Progress) -> Mapping[str, Any]:
-            results.append(export_partners(at, progress=progress))
-            return results[0].figures()
-
-        run_as_job(self, "export_partners", work, total=unsent, unit=" rows")
-        if results[0].failed:
-            raise CommandError(f"{results[0].failed} rows were not taken and are kept: {results[0].last_error}")
+        result = result_of_job(
+            self, "export_partners", lambda progress: export_partners(at, progress=progress), total=unsent, unit=" rows"
+        )
+        if result.failed:
+            raise CommandError(f"{result.failed} rows were not taken and are kept: {result.last_error}")

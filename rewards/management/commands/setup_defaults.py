@@ -11,6 +11,8 @@ from django.db import transaction
 from rewards.claims.setup import create_default_claim_types
 from rewards.jobs.schedules import create_missing_schedules
 from rewards.ledger.models import Currency
+from rewards.management.defaults import defaults_of_upper_apps
+from rewards.monthly.setup import create_default_categories
 from rewards.parameters.registry import METALS
 from rewards.parameters.services import create_missing_parameters
 from rewards.pools.services import create_default_pools
@@ -34,7 +36,10 @@ NAMES = {"xp": "XP", "hp_points": "HP points"}
 
 
 class Command(BaseCommand):
-    help = "Creates currencies, parameters, pools, schedules and roles that are missing; keeps what is there."
+    help = (
+        "Creates currencies, parameters, claim types, pools, schedules, roles, ranking categories, badges and boards "
+        "that are missing; keeps what is there."
+    )
 
     def handle(self, **options: Any) -> None:
         with transaction.atomic():
@@ -45,7 +50,10 @@ class Command(BaseCommand):
                 "pools": create_default_pools(Currency.objects.get(code="points")),
                 "schedules": create_missing_schedules(),
                 "roles": create_missing_roles(),
+                "ranking categories": create_default_categories(),
             }
+            for what, create_missing in defaults_of_upper_apps().items():
+                created[what] = create_missing()
         for what, names in created.items():
             listed = f": {', '.join(map(str, names))}" if names else ""
             self.stdout.write(f"{what}: {len(names)} created{listed}")

@@ -15,9 +15,10 @@ from django.db import transaction
 
 from rewards.activity import csv_import
 from rewards.activity.checks import Reason
-from rewards.activity.csv_import import NOT_CSV, VOTES, WRONG_WIDTH, import_lines, open_csv
+from rewards.activity.csv_import import VOTES, import_lines, open_csv
 from rewards.activity.models import ActivityEvent, Counter
 from rewards.activity.services import close_stretch, record_checked
+from rewards.common.csv_lines import NOT_CSV, WRONG_WIDTH
 from rewards.users.models import User
 from tests.rewards.activity.conftest import NOON, counters, instant, total
 

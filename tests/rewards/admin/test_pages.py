@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.urls import NoReverseMatch, URLResolver, get_resolver, reverse
+from pytest_django import DjangoDbBlocker
 
 from rewards.admin.ledger import TransferAdmin
 from rewards.distributions.models import Distribution, Reward
@@ -19,15 +21,37 @@ from rewards.ledger.models import Account, Transfer
 from rewards.parameters.models import Parameter
 from rewards.pools.models import PartnerTransfer, Pool
 from rewards.users.models import User
+from tests.rewards.admin.conftest import make_whole_product
+from tests.rewards.shared_rows import rows_for_all_tests
 
-pytestmark = pytest.mark.usefixtures("whole_product")
+pytestmark = pytest.mark.django_db
 
 MODELS = sorted((model for model in admin.site._registry), key=lambda model: model._meta.label)
-MOST_QUERIES = 19
+MOST_QUERIES = 20
 LARGE_TABLES = (
     "rewards_transfer", "rewards_reward", "rewards_activityevent", "rewards_journal", "rewards_account",
-    "rewards_auditevent", "rewards_user", "rewards_jobrun", "rewards_claim",
+    "rewards_auditevent", "rewards_user", "rewards_jobrun", "rewards_claim", "rewards_pendingreward",
+    "rewards_campaignparticipant", "rewards_deployment", "rewards_stakingposition",
+    "badges_badgeaward", "leaderboard_cache",
+    "rewards_argument", "rewards_chaintransaction", "rewards_rewardclaim",
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_product(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    with rows_for_all_tests(django_db_blocker):
+        make_whole_product()
+        yield
+
+
+@pytest.fixture
+def paid_hour(db: None) -> Distribution:
+    return Distribution.objects.get(programme="pool_hourly", status="paid")
+
+
+@pytest.fixture
+def failed_hour(db: None) -> Distribution:
+    return Distribution.objects.get(status="failed")
 
 
 def page(model: Any, view: str, *args: Any) -> str:
@@ -68,6 +92,31 @@ def test_a_search_that_finds_nothing_and_one_that_finds_something_answer(sign_in
         assert root.get(page(model, "changelist"), {"q": term}).status_code == 200
 
 
+def pages_of_a_row(resolver: Any, names: tuple[str, ...] = ()) -> Iterator[str]:
+    """The names of all pages of the admin whose address says which row they are about."""
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            yield from pages_of_a_row(pattern)
+        elif pattern.name and "object_id" in pattern.pattern.converters:
+            yield pattern.name
+
+
+PAGES_OF_A_ROW = sorted(set(pages_of_a_row(get_resolver("rewards_site.urls").namespace_dict["admin"][1])))
+
+
+@pytest.mark.parametrize("name", PAGES_OF_A_ROW)
+def test_what_is_no_id_is_not_found(sign_in, name) -> None:
+    root = sign_in()
+    try:
+        url = reverse(f"admin:{name}", args=["ROW"])
+    except NoReverseMatch:  # it takes numbers only, or says more than which row
+        return
+    for text in ("abc", "1.5", "a/b", "9" * 30, "9" * 5_000, "%00", "²"):
+        assert root.get(url.replace("ROW", text)).status_code == 404, (url, text)
+    for number in ("-1", "999999999", "٣٣٣٣٣٣"):
+        assert root.get(url.replace("ROW", number)).status_code in (302, 403, 404), (url, number)
+
+
 def test_a_viewer_sees_every_list_and_row_of_ours_and_may_change_none(sign_in) -> None:
     viewer = sign_in("Viewer")
     for model in MODELS:
@@ -86,7 +135,7 @@ def test_the_dashboard_answers_in_few_queries_whether_everybody_is_paid(sign_in)
     root = sign_in()
     statements = get(root, reverse("admin:index"))
     refuse_counting(statements)
-    assert len(statements) <= 40, "\n".join(statements)
+    assert len(statements) <= 47, "\n".join(statements)
     shown = root.get(reverse("admin:index")).content.decode()
     assert "Somebody is not paid." in shown
     assert "pool_hourly 2026-11-20T08 waits for approval." in shown

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from rewards.allocation.presets import daily_rule, hourly_rule
+from rewards.allocation.presets import case_rule, daily_rule, hourly_rule
 from rewards.allocation.rules import RuleError, check_rule
 
 EQUAL = {"rule": "equal"}
@@ -56,6 +56,8 @@ GOOD_RULES = [
     nested(5),
     hourly_rule(),
     daily_rule(),
+    case_rule(),
+    slices(part(rule=tiers({"to": 1, "share": "0.5", "name": "a"}, {"to": 2, "share": "0.5", "name": "a"}))),
 ]
 
 BAD_RULES = [
@@ -141,7 +143,16 @@ BAD_RULES = [
     (slices(part(name="a" * 65)), "slices[0].name"),
     (slices(part("a"), part("a")), "slices[1].name"),
     (slices(part("a"), part("b", rule=slices(part("a")))), "slices[1].rule.slices[0].name"),
-    (slices(part("a", rule=tiers({"to": 1, "share": "1", "name": "a"}))), "slices[0].rule.tiers[0].name"),
+    (slices(part("a"), part("b", rule=tiers({"to": 1, "share": "1", "name": "a"}))), "slices[1].rule.tiers[0].name"),
+    (
+        slices(part("a", rule=slices(part("b", rule=tiers({"to": 1, "share": "1", "name": "a"}))))),
+        "slices[0].rule.slices[0].rule.tiers[0].name",
+    ),
+    (slices(part("a", rule=tiers({"to": 1, "share": "1", "name": "a"})), part("a")), "slices[1].name"),
+    (
+        slices(part("a", rule=tiers(*({"to": place, "each": "1", "name": "a"} for place in range(1, 1001))))),
+        "slices[0].rule.tiers[999]",
+    ),
     (slices(part(rule={"rule": "equal", "x": 1})), "slices[0].rule.x"),
     (slices(part(rule=None)), "slices[0].rule"),
     (slices(part(rule=slices(part("b", weight="0")))), "slices[0].rule.slices[0].weight"),

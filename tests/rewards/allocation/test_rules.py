@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rewards.allocation.presets import daily_rule, hourly_rule
+from rewards.allocation.presets import case_rule, daily_rule, hourly_rule
 from rewards.allocation.rules import (
     Allocation,
     BudgetExceeded,
@@ -276,6 +276,62 @@ def test_tiers_inside_a_slice_carry_its_name():
     rule = slices(part("prizes", {"all": True}, rule=tiers), part("rest", {"all": True}))
     allocation = allocate(rule, 200, ranked(2, 1), decimals=0)
     assert list(allocation.breakdowns()) == [{"prizes.tier1": 70, "rest": 50}, {"second": 30, "rest": 50}]
+
+
+def test_tiers_named_like_their_slice_are_one_part_with_it():
+    tiers = [
+        {"to": 1, "share": "0.5", "name": "prizes"},
+        {"to": 2, "share": "0.3", "name": "second"},
+        {"to": 3, "share": "0.2", "name": "prizes"},
+    ]
+    rule = slices(part("prizes", {"all": True}, rule={"rule": "tiers", "tiers": tiers}), part("rest", {"all": True}))
+    allocation = allocate(rule, 200, ranked(3, 2, 1), decimals=0)
+    assert paid(allocation) == {"prizes": 70, "second": 30, "rest": 100}
+    assert [share.members for share in allocation.slices] == [2, 1, 3]
+    assert list(allocation.breakdowns())[2] == {"prizes": 20, "rest": 33}
+    of_two = allocate(rule, 200, ranked(3, 2), decimals=0)  # nobody has the third place: its part is paid to nobody
+    assert (of_two.slices[0].name, of_two.slices[0].amount, of_two.slices[0].paid) == ("prizes", 70, 50)
+    assert of_two.unpaid == 20
+
+
+def test_equals_whose_places_lie_in_several_tiers_of_one_name_get_the_sum_of_them():
+    tiers = [{"to": 1, "share": "0.6", "name": "prizes"}, {"to": 2, "share": "0.2", "name": "prizes"}]
+    rule = slices(part("prizes", {"all": True}, rule={"rule": "tiers", "tiers": tiers}))
+    allocation = allocate(rule, 100, ranked(5, 5, 5), decimals=0, tie_policy="shared")
+    assert list(allocation.breakdowns()) == [{"prizes": 27}, {"prizes": 27}, {"prizes": 26}]
+    assert [(share.members, share.amount, share.paid) for share in allocation.slices] == [(3, 80, 80)]
+
+
+def marked(winners: list[int], arguments: list[int], creators: list[int]) -> dict[str, list[int]]:
+    return {"winning_voter": winners, "argument": arguments, "participant": [1] * len(winners), "creator": creators}
+
+
+def test_the_pool_of_a_case_in_four_parts():
+    # likes of an argument; the third has voted and said nothing, the last has written the case
+    people = ranked(7, 7, 2, 0, 0, measures=marked([1, 0, 1, 0, 1], [1, 1, 1, 1, 0], [0, 0, 0, 0, 1]))
+    allocation = allocate(case_rule(), 1000, people, decimals=0)
+    assert list(allocation.breakdowns()) == [
+        {"winning_voter": 134, "top_argument": 150, "participant": 40},
+        {"top_argument": 90, "participant": 40},
+        {"winning_voter": 133, "top_argument": 60, "participant": 40},
+        {"participant": 40},
+        {"winning_voter": 133, "participant": 40, "creator": 100},
+    ]
+    assert allocation.unpaid == 0
+
+
+def test_what_of_a_case_finds_nobody_is_paid_to_nobody():
+    allocation = allocate(case_rule(), 1000, ranked(4, measures=marked([0], [1], [0])), decimals=0)
+    assert list(allocation.breakdowns()) == [{"top_argument": 150, "participant": 200}]
+    assert allocation.unpaid == 650
+
+
+def test_the_parts_of_a_case_are_cut_to_the_unit():
+    people = ranked(3, 2, 1, measures=marked([1, 1, 1], [1, 1, 1], [0, 0, 1]))
+    allocation = allocate(case_rule(), 7, people, decimals=0)
+    # 2.8, 2.1, 1.4, 0.7 of seven: 3, 2, 1, 1; and of the two for arguments 1, 0.6, 0.4
+    assert paid(allocation) == {"winning_voter": 3, "top_argument": 2, "participant": 1, "creator": 1}
+    assert allocation.amounts.tolist() == [3, 2, 2]
 
 
 def test_a_rule_that_names_what_is_not_there_is_refused_with_its_path():

@@ -63,6 +63,13 @@ def test_same_beyond_the_budget_pays_nobody():
     assert (refused.value.needed_minor, refused.value.available_minor) == (230, 229)
 
 
+def test_same_is_measured_by_what_it_pays_not_by_the_places_as_they_are():
+    rule = {"rule": "tiers", "tiers": [{"to": 1, "each": "20"}, {"to": 2, "each": "90"}]}
+    assert amounts(rule, 50, ranked(9, 9), "same") == [20, 20]
+    with pytest.raises(BudgetExceeded):
+        amounts(rule, 50, ranked(9, 8), "same")
+
+
 def test_same_may_not_spend_what_another_slice_left():
     prizes = {"name": "prizes", "weight": "1", "members": {"all": True}, "rule": PODIUM}
     nobody = {"name": "nobody", "weight": "1", "members": {"group": "x"}, "rule": {"rule": "equal"}}

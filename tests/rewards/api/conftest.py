@@ -15,6 +15,9 @@ from rewards.access.services import create_api_key
 from rewards.ledger import services as ledger
 from rewards.ledger.models import Currency
 from rewards.users.models import User
+from tests.rewards.distributions.conftest import open_prize, prize
+
+__all__ = ["open_prize", "prize"]
 
 
 @pytest.fixture(autouse=True)

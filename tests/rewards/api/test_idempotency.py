@@ -170,7 +170,7 @@ def test_a_crash_takes_everything_back(
         if exploding == "before the answer":
             patched.setattr(transfers, "_record", explode)
         else:
-            patched.setattr(idempotency, "_keep", explode)
+            patched.setattr(idempotency, "keep", explode)
         assert code(send(alice, raw=BODY)) == (500, "internal_error")
     assert coins_of_alice() == 100
     assert not IdempotentAnswer.objects.exists()
@@ -290,7 +290,7 @@ class TestInFlight:
             os.kill(os.getpid(), 9)
 
         with monkeypatch.context() as patched:
-            patched.setattr(idempotency, "_keep", die)
+            patched.setattr(idempotency, "keep", die)
             killed = in_process(send, alice, "k-1", BODY)
             killed.join(PATIENCE_SECONDS)
         assert was_killed(killed)
@@ -303,7 +303,7 @@ class TestInFlight:
     @staticmethod
     def hold_the_first(monkeypatch: pytest.MonkeyPatch, then_fail: bool = False) -> tuple[Event, Event]:
         """The first transfer stops before its answer is kept, and says so; it goes on when told."""
-        inside, go_on, keep = Event(), Event(), idempotency._keep
+        inside, go_on, keep = Event(), Event(), idempotency.keep
 
         def keep_later(*arguments: Any) -> None:
             if not inside.is_set():
@@ -313,7 +313,7 @@ class TestInFlight:
                     raise RuntimeError("crash")
             keep(*arguments)
 
-        monkeypatch.setattr(idempotency, "_keep", keep_later)
+        monkeypatch.setattr(idempotency, "keep", keep_later)
         return inside, go_on
 
     @staticmethod

@@ -21,7 +21,6 @@ from rewards.claims.errors import AlreadyClaimed, ContextRefused, InvalidKey, Un
 from rewards.claims.models import ChargeClock, Claim
 from rewards.common.amounts import InvalidAmount
 from rewards.common.errors import ReasonMissing
-from rewards.ledger.checks import run_checks
 from rewards.ledger.errors import (
     IdempotencyConflict,
     InactiveCurrency,
@@ -31,6 +30,7 @@ from rewards.ledger.errors import (
 )
 from rewards.ledger.models import Account, Currency, Journal
 from rewards.parameters.services import set_parameter
+from tests.rewards.promises import broken_promises
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("game")]
 
@@ -68,10 +68,6 @@ def change(user, deed: Callable[[], Any]) -> dict[str, int]:
     after = dict(Account.objects.filter(user=user).values_list("currency__code", "balance"))
     changes = {code: balance - before.get(code, 0) for code, balance in after.items()}
     return {code: amount for code, amount in changes.items() if amount}
-
-
-def broken_promises() -> list[str]:
-    return [offender for finding in run_checks() for offender in finding.offenders]
 
 
 def operators_set(key: str, value: Any) -> None:

@@ -26,9 +26,9 @@ from rewards.claims.errors import (
 from rewards.claims.models import Claim, ClaimCount, ClaimType, Line
 from rewards.claims.services import claim, public_result
 from rewards.ledger import services as ledger
-from rewards.ledger.checks import run_checks
 from rewards.ledger.errors import InsufficientFunds
 from rewards.ledger.models import Journal
+from tests.rewards.promises import broken_promises
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -43,10 +43,6 @@ def recipe(slug: str, *lines: tuple[str, str, str], **fields) -> ClaimType:
 
 def holdings(user, currency) -> int:
     return ledger.balance(ledger.user_account(user, currency))
-
-
-def broken_promises() -> list[str]:
-    return [offender for finding in run_checks() for offender in finding.offenders]
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from rewards.claims.setup import CLAIM_TYPES, create_default_claim_types
 from rewards.ledger.models import Account
 from rewards.parameters.services import set_parameter
 
+pytestmark = pytest.mark.django_db
+
 TODAY = date(2026, 11, 21)
 
 

@@ -9,9 +9,9 @@ import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
 
-from tests.rewards.distributions.conftest import open_prize, prize, staff
+from tests.rewards.distributions.conftest import open_prize, prize
 
-__all__ = ["open_prize", "prize", "staff"]
+__all__ = ["open_prize", "prize"]
 
 
 def everything_stored() -> dict[str, str]:

@@ -18,7 +18,7 @@ from rewards.parameters.services import param, set_parameter
 
 pytestmark = pytest.mark.django_db
 
-PROMISES = 10
+PROMISES = 12
 
 
 @pytest.fixture

@@ -179,7 +179,7 @@ class TestPeriods:
         assert Distribution.objects.values().get() == before
 
     def test_an_unknown_programme_is_named(self, paid, refused):
-        assert "There is no programme 'monthly'" in refused("periods", "--programme", "monthly")
+        assert "There is no programme 'yearly'" in refused("periods", "--programme", "yearly")
 
     @pytest.mark.parametrize(
         "at", ["", "now", "tomorrow", "2026-02-30", "2026-11-21T25:00", "1763721000", "0001-01-01T00:00+14:00"]

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.contrib.auth.models import Permission
 from django.db import transaction
 
 from rewards.allocation.rules import Measure
 from rewards.distributions import services
 from rewards.distributions.models import Distribution
-from rewards.distributions.programmes import Snapshot, register
+from rewards.distributions.programmes import Draft, NoPreview, Programme, Snapshot, register
 from rewards.ledger import services as ledger
+from rewards.ledger.models import Currency
 from rewards.ledger.services import Move
 from rewards.users.models import User
 
@@ -24,13 +24,14 @@ EQUAL = {"rule": "equal"}
 
 
 @dataclass
-class Prize:
+class Prize(Programme):
     """Pays `prize` minor units to whom `scores` names, in the order of its items."""
 
     scores: dict[str, int] = field(default_factory=dict)
     prize: int = 0
     completed: list[str] = field(default_factory=list)
     broken: bool = False
+    currency: Currency | None = None
 
     def amount(self, distribution: Distribution) -> int:
         return self.prize
@@ -38,6 +39,9 @@ class Prize:
     def snapshot(self, distribution: Distribution) -> Snapshot:
         if self.broken:
             raise ZeroDivisionError("the snapshot is broken")
+        return self.ranking()
+
+    def ranking(self) -> Snapshot:
         ids = dict(User.objects.filter(username__in=self.scores).values_list("username", "pk"))
         return Snapshot(
             user_ids=np.array([ids[name] for name in self.scores], dtype=np.int64),
@@ -50,6 +54,11 @@ class Prize:
 
     def paid(self, distribution: Distribution) -> None:
         self.completed.append(distribution.period_key)
+
+    def draft(self, name: str, period_key: str, at: datetime) -> Draft:
+        if period_key == "never":
+            raise NoPreview
+        return Draft(self.currency, self.prize, self.ranking(), EQUAL)
 
 
 @pytest.fixture
@@ -83,15 +92,3 @@ def open_prize(prize, coins):
         return distribution
 
     return open_it
-
-
-@pytest.fixture
-def staff(make_user):
-    """A staff member with the rights named."""
-
-    def make(name: str, *rights: str) -> User:
-        user = make_user(name, is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=rights))
-        return User.objects.get(pk=user.pk)
-
-    return make

@@ -187,7 +187,10 @@ class TestApproval:
 
     def test_of_what_the_schedule_opened_is_open_to_any_approver(self, three, open_prize, staff):
         editor = staff("edna", "approve_distribution")
-        scheduled = services.advance(open_prize(approval_limit=0, prepared_by=editor).pk)
+        by_command = services.advance(open_prize("2", approval_limit=0, prepared_by=editor).pk)
+        with pytest.raises(OwnApproval):
+            services.approve(by_command.pk, editor)
+        scheduled = services.advance(open_prize(approval_limit=0).pk)
         assert services.approve(scheduled.pk, editor).status == "approved"
 
     def test_a_second_time_is_refused(self, waiting, staff):

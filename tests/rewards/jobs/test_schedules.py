@@ -20,6 +20,8 @@ from rewards.pools.models import Pool
 
 pytestmark = pytest.mark.django_db
 
+OF_CASES = {"generate_case": 12 * 3_600, "close_cases": 300, "monitor_transactions": 30, "check_verdicts": 120}
+
 
 def test_every_job_gets_a_row_once() -> None:
     assert create_missing_schedules() == list(JOBS)
@@ -52,6 +54,16 @@ def test_a_row_that_was_deleted_comes_back() -> None:
     PeriodicTask.objects.get(name="sweep").delete()
 
     assert create_missing_schedules() == ["sweep"]
+
+
+def test_the_jobs_of_cases_are_poked_as_often_as_they_promise() -> None:
+    create_missing_schedules()
+
+    rows = PeriodicTask.objects.filter(name__in=OF_CASES).select_related("interval")
+    assert {row.name: (row.interval.every, row.interval.period) for row in rows} == {
+        job: (seconds, "seconds") for job, seconds in OF_CASES.items()
+    }
+    assert {row.name: row.expire_seconds for row in rows} == OF_CASES
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"])

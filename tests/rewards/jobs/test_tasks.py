@@ -16,7 +16,7 @@ from rewards.audit.services import record
 from rewards.jobs import services, shutdown
 from rewards.jobs.models import JobRun
 from rewards.jobs.progress import Progress
-from rewards.jobs.registry import JOBS
+from rewards.jobs.registry import JOBS, task_name
 from rewards.jobs.services import poke
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +47,7 @@ def no_shutdown_is_left_behind() -> Iterator[None]:
 @pytest.mark.parametrize("job", list(JOBS))
 def test_every_job_runs_on_a_fresh_installation(job: str) -> None:
     call_command("setup_defaults", stdout=None)
-    getattr(tasks, job)()
+    current_app.tasks[task_name(job)]()
 
     run = JobRun.objects.get()
     assert (run.job, run.status, run.error) == (job, "succeeded" if job != "export_partners" else run.status, run.error)
@@ -59,7 +59,7 @@ def test_work_that_is_left_pokes_the_job_again_once_its_row_is_finished(pokes: l
         shutdown.ask()
         progress.keep_going()
 
-    tasks._run("seal_audit", work, "operator")
+    tasks.run("seal_audit", work, "operator")
 
     assert pokes == [("rewards.tasks.seal_audit", {"trigger": "operator"})]
 
@@ -70,9 +70,9 @@ def test_work_that_is_done_or_failed_pokes_nobody(pokes: list[Poke]) -> None:
         progress.keep_going()
         raise ValueError
 
-    tasks._run("seal_audit", fail, "schedule")
+    tasks.run("seal_audit", fail, "schedule")
     shutdown.take_back()
-    tasks._run("seal_audit", lambda progress: None, "schedule")
+    tasks.run("seal_audit", lambda progress: None, "schedule")
 
     assert pokes == []
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db.models import F
 
 from rewards.common.errors import InvariantBroken
 from rewards.ledger import services as ledger
 from rewards.ledger.errors import InsufficientFunds, UnknownCurrency
 from rewards.ledger.models import ISSUANCE, TREASURY, Account, BalanceChange
 from rewards.ledger.services import Move
+from rewards.users.models import User
 
 
 class TestFinding:
@@ -39,6 +41,22 @@ class TestFinding:
     def test_a_currency_that_is_not_there_is_named(self, alice, coins):
         with pytest.raises(UnknownCurrency, match="'doubloons'"):
             ledger.accounts({(alice, "doubloons")})
+
+
+def test_a_crowd_gets_the_accounts_it_lacks_in_one_statement(alice, bob, coins, points, django_assert_num_queries):
+    own, other = ledger.user_account(alice, coins), ledger.user_account(bob, coins, code="debt")
+    with django_assert_num_queries(1):
+        assert ledger.create_missing_accounts(User.objects.values(user_id=F("pk")), coins) == 1
+    assert ledger.create_missing_accounts(User.objects.values(user_id=F("pk")), coins) == 0
+
+    created = Account.objects.exclude(pk__in=(own.pk, other.pk)).get()
+    assert (created.user, created.currency, created.code, created.balance, created.min_balance) == (
+        bob,
+        coins,
+        "",
+        0,
+        0,
+    )
 
 
 def test_a_posting_takes_four_statements_and_tells_the_new_balances(alice, bob, coins, django_assert_max_num_queries):

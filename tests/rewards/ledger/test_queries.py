@@ -68,3 +68,11 @@ def test_each_currency_and_each_user_has_his_own(alice, bob, coins, points):
     ledger.credit(bob, points, 5, "his", "won")
 
     assert (earned(alice, coins), earned(alice, points), earned(bob, points)) == (100, 7, 5)
+
+
+def test_what_is_written_off_was_not_earned(alice, coins):
+    ledger.credit(alice, coins, 100, "won", "won")
+    gives_up = ledger.system_account("write_off", coins)
+    ledger.post("cover", "write_off", [ledger.Move(gives_up, ledger.user_account(alice, coins), 30)])
+
+    assert earned(alice, coins) == 100

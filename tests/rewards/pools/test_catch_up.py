@@ -14,10 +14,10 @@ from rewards.alerts.models import Alert
 from rewards.common.periods import Hour, hours_between
 from rewards.distributions import services as distributions
 from rewards.distributions.models import Distribution
+from rewards.jobs.progress import Unwatched
 from rewards.ledger.models import Journal
 from rewards.ledger.services import system_account
 from rewards.pools.models import Accrual, CarryOver, CcRate, PartnerTransfer, RewardLog
-from rewards.pools.runs import Unwatched
 from rewards.pools.services import HourNotOver, accrue, accrue_hour, run_daily, run_hourly
 from rewards.users.models import User
 from tests.rewards.pools.conftest import amounts, holds, instant, payout, rewards_of

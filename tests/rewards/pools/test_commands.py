@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,13 +13,17 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from rewards.activity.models import ActivityEvent, ClosedStretch
+from rewards.deployments.models import Deployment, StakingPosition
 from rewards.distributions.models import Distribution
 from rewards.jobs.models import JobRun
 from rewards.ledger.models import Journal
+from rewards.management import demo
 from rewards.parameters.services import set_parameter
+from rewards.pending.models import PendingReward
 from rewards.pools.models import Accrual, CarryOver, CcRate, PartnerTransfer
 from rewards.pools.services import export_partners, run_daily, run_hourly
 from rewards.users.models import User
+from tests.rewards.elsewhere import environment_on_this_database
 from tests.rewards.pools.conftest import amounts, instant, rewards_of
 from tests.rewards.pools.test_catch_up import cast_votes_over_four_days, outcome_of
 from tests.rewards.pools.test_market_bonus import fund_treasury
@@ -167,8 +170,16 @@ def test_demo_data_has_logins_partners_and_payouts_and_a_second_run_adds_nothing
     assert User.objects.filter(is_staff=True).count() == 4
     assert User.objects.filter(is_special_partner=True).count() == 2
     assert User.objects.filter(has_cc_market=True).count() >= 5
-    assert set(Distribution.objects.values_list("status", flat=True)) == {"paid"}
-    assert set(Distribution.objects.values_list("programme", flat=True)) == {"pool_hourly", "pool_daily", "cc_market"}
+    unpaid = Distribution.objects.exclude(status="paid").values_list("programme", "status")
+    assert list(unpaid) == [("campaign:community-grants", "allocated")]
+    assert set(Distribution.objects.values_list("programme", flat=True)) == {
+        "pool_hourly", "pool_daily", "cc_market", "pending", "case", "campaign:voters-prizes",
+        "campaign:community-grants",
+    }  # fmt: skip
+    assert sorted(PendingReward.objects.values_list("status", flat=True)) == [
+        "distributed", "distributed", "distributed", "failed", "queued",
+    ]  # fmt: skip
+    assert (Deployment.objects.count(), StakingPosition.objects.count()) == (1, 1)
     assert export_partners(timezone.now()).failed == 0
     assert PartnerTransfer.objects.exclude(sent_at=None).exists()
     before, votes = amounts(), ActivityEvent.objects.count()
@@ -178,6 +189,7 @@ def test_demo_data_has_logins_partners_and_payouts_and_a_second_run_adds_nothing
     assert len(amounts()) <= len(before) + 3  # an hour may have ended meanwhile
     assert ActivityEvent.objects.filter(late=True).count() == 0
     assert votes > 300
+    assert (Deployment.objects.count(), StakingPosition.objects.count(), PendingReward.objects.count()) == (1, 1, 5)
 
 
 @pytest.mark.django_db
@@ -195,29 +207,17 @@ def test_demo_data_is_refused_outside_of_development(settings, environment):
     assert not User.objects.exists()
 
 
-def test_live_votes_keep_coming_until_the_process_is_asked_to_stop(tmp_path):
-    environment = {**os.environ, "REWARDS_ENVIRONMENT": "development", "SECRET_KEY": "tests-only"}
-    environment |= {"DATABASE_URL": f"sqlite:///{tmp_path}/demo.sqlite3", "CELERY_BROKER_URL": "memory://"}
-    environment.pop("DJANGO_SETTINGS_MODULE", None)
-
-    def manage(*words: str) -> list[str]:
-        return [sys.executable, str(ROOT / "manage.py"), *words]
-
-    def votes() -> int:
-        counted = "from rewards.models import ActivityEvent; print(ActivityEvent.objects.count())"
-        done = subprocess.run(manage("shell", "-v0", "-c", counted), env=environment, check=True, capture_output=True)
-        return int(done.stdout)
-
-    subprocess.run(manage("migrate", "-v0", "--skip-checks"), env=environment, check=True)
-    people = "from rewards.management import demo; demo.create_partners()"
-    subprocess.run(manage("shell", "-v0", "-c", people), env=environment, check=True)
-    live = subprocess.Popen(manage("demo_data", "--live"), env=environment)
+@pytest.mark.django_db(transaction=True)
+def test_live_votes_keep_coming_until_the_process_is_asked_to_stop():
+    demo.create_partners()
+    environment = environment_on_this_database(REWARDS_ENVIRONMENT="development", CELERY_BROKER_URL="memory://")
+    live = subprocess.Popen([sys.executable, str(ROOT / "manage.py"), "demo_data", "--live"], env=environment)
     try:
         deadline = time.monotonic() + 60
-        while votes() == 0 and live.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.2)
+        while not ActivityEvent.objects.exists() and live.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
         live.send_signal(signal.SIGTERM)
         assert live.wait(timeout=30) == 0
     finally:
         live.kill()
-    assert votes() > 0
+    assert ActivityEvent.objects.exists()

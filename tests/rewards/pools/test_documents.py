@@ -1,4 +1,4 @@
-"""The examples in docs/rules.md are rules, and the last two are those of new pools."""
+"""The examples in docs/rules.md are rules; the last three are those of cases and of new pools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rewards.allocation.presets import daily_rule, hourly_rule
+from rewards.allocation.presets import case_rule, daily_rule, hourly_rule
 from rewards.allocation.rules import Measure, Participants, allocate
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "rules.md"
@@ -17,7 +17,12 @@ EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", DOCUME
 PLACES = 40
 PARTICIPANTS = Participants(
     Measure(list(range(PLACES, 0, -1)), 0),
-    measures={"votes": Measure([12] * PLACES, 0), "ecc": Measure(list(range(PLACES)), 0)},
+    measures={
+        "votes": Measure([12] * PLACES, 0),
+        "ecc": Measure(list(range(PLACES)), 0),
+        **{part["name"]: Measure([1] * PLACES, 0) for part in case_rule()["slices"]},
+        "argument": Measure([1] * PLACES, 0),
+    },
     amounts=[10] * PLACES,
 )
 
@@ -29,5 +34,5 @@ def test_each_example_shares_out_an_amount(rule):
     assert allocation.amounts.sum() > 0
 
 
-def test_the_document_shows_the_rules_of_new_pools():
-    assert EXAMPLES[-2:] == [hourly_rule(), daily_rule()]
+def test_the_document_shows_the_rules_of_cases_and_of_new_pools():
+    assert EXAMPLES[-3:] == [case_rule(), hourly_rule(), daily_rule()]

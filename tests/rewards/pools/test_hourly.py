@@ -6,9 +6,11 @@ import json
 import logging
 
 from rewards.alerts.models import Alert
+from rewards.distributions.programmes import LateChange
+from rewards.distributions.services import approve
 from rewards.parameters.services import set_parameter
-from rewards.pools.models import Accrual, CcRate, PartnerTransfer, RewardLog
-from rewards.pools.services import LateDifference, payout_with_late_votes, run_daily, run_hourly
+from rewards.pools.models import Accrual, CcRate, PartnerTransfer, Pool, RewardLog
+from rewards.pools.services import payout_with_late_votes, run_daily, run_hourly
 from rewards.users.models import User
 from tests.rewards.pools.conftest import amounts, holds, instant, payout, rewards_of
 
@@ -80,6 +82,19 @@ def test_an_hour_is_due_half_an_hour_after_its_end_and_not_before(pools, vote):
     assert run_hourly(instant("2026-03-10T08:30")).periods == 0
 
 
+def test_whoever_changed_the_pool_may_approve_what_the_schedule_opened(pools, vote, staff):
+    """The history of the pool says who it was; the payout is nobody's own."""
+    olga, hourly = staff("olga", "approve_distribution"), Pool.objects.get(slug=Pool.Slug.HOURLY)
+    hourly.approval_limit, hourly._history_user = 0, olga
+    hourly.save()
+    vote("alice", "1", "2026-03-10T07:10")
+    run_hourly(instant("2026-03-10T08:30"))
+
+    waiting = payout("pool_hourly", "2026-03-10T07")
+    assert (waiting.status, waiting.prepared_by) == ("allocated", None)
+    assert approve(waiting.pk, olga).status == "approved"
+
+
 def test_hours_without_voters_are_recorded_and_paid_nothing(pools, vote):
     vote("alice", "1", "2026-03-10T07:10")
     vote("alice", "1", "2026-03-10T11:10")
@@ -122,7 +137,7 @@ def test_operators_see_what_late_votes_would_have_changed(pools, vote):
     vote("bob", "1", "2026-03-10T07:50", times=3, recorded="2026-03-10T09:00")
     run_daily(instant("2026-03-11T00:00:35"))
 
-    assert payout_with_late_votes(hour) == [LateDifference("bob", 0, 20 + 40), LateDifference("alice", 25, 40)]
+    assert payout_with_late_votes(hour) == [LateChange("bob", 0, 20 + 40), LateChange("alice", 25, 40)]
     day = payout("pool_daily", "2026-03-10")
     assert day.late_events == 3
     assert {row.username: row.amount for row in payout_with_late_votes(day)} == {"bob": 0, "alice": 55}

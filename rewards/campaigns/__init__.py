@@ -1,0 +1,1 @@
+"""Lists of users paid by a rule: grants, airdrops, prizes, corrections."""
