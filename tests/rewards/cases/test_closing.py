@@ -15,7 +15,7 @@ from rewards.activity.models import ActivityEvent, Counter
 from rewards.alerts.models import Alert
 from rewards.alerts.services import raise_alert, resolve_alert
 from rewards.audit.models import AuditEvent
-from rewards.cases.closing import close_cases
+from rewards.cases.closing import close_case, close_cases, settle_case
 from rewards.cases.models import Argument, Case, SealedVerdict
 from rewards.distributions.models import Distribution
 from rewards.distributions.services import reverse
@@ -252,6 +252,21 @@ def test_an_alert_is_raised_at_the_third_failure_in_a_row_and_resolved_by_a_succ
     assert alert.resolved_at is not None
     case.refresh_from_db()
     assert (case.status, case.failures, case.error) == ("closed", 0, "")
+
+
+def test_what_settles_a_case_ends_its_failures_too(open_case, alice):
+    """Nothing looks at a settled case again: a worker that dies right after must not leave them standing."""
+    case = open_case()
+    cast(case, alice, "YES")
+    Case.objects.filter(pk=case.pk).update(failures=2, error="The connection was lost.")
+    raise_alert("case_failed", case.period_key, "The connection was lost.")
+
+    case, _ = close_case(case.pk, DUE)
+    assert settle_case(case, DUE)
+
+    case.refresh_from_db()
+    assert (case.failures, case.error) == (0, "")
+    assert not Alert.objects.filter(code="case_failed", resolved_at=None).exists()
 
 
 FAULTS = {
