@@ -19,7 +19,7 @@ from django.db.models import F, QuerySet
 from rewards.alerts.services import raise_alert, resolve_alert
 from rewards.audit.services import record
 from rewards.chain import services as chain
-from rewards.chain.errors import ChainMisconfigured, ChainUnavailable
+from rewards.chain.errors import ChainUnavailable
 from rewards.chain.models import ChainTransaction
 from rewards.chain_claims.models import RewardClaim
 from rewards.common.errors import RewardsError, ensure
@@ -58,7 +58,7 @@ def monitor_transactions(at: datetime, progress: Steps | None = None) -> Monitor
     """Look after submitted reward transactions, the longest unchecked first, as many as `chain.checks_per_run` says.
 
     One that goes wrong holds up none of the others. A node that is down ends the run: nothing is lost. While payouts
-    are paused, the chain is looked at, and nothing is credited. Raises `ChainMisconfigured`.
+    are paused, the chain is looked at, and nothing is credited.
     """
     progress, result = progress or Unwatched(), MonitorResult()
     for claim_id in list(left_behind().values_list("pk", flat=True)[: param("chain.checks_per_run")]):
@@ -100,7 +100,7 @@ def _guarded(
 ) -> None:
     """Look after one: what goes wrong is logged, counted on its claim, and tried again by the next run.
 
-    Raises `ChainUnavailable` and `ChainMisconfigured`, which are the fault of none.
+    Raises `ChainUnavailable`, which is the fault of none of them.
     """
     try:
         if tx is not None:
@@ -111,7 +111,7 @@ def _guarded(
     except PayoutsPaused:
         result.paused = True
         became = None
-    except (ChainUnavailable, ChainMisconfigured):
+    except ChainUnavailable:
         raise
     except Exception as error:
         result.errors += 1
