@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import mul
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards.allocation.integers import Integers, exact_integers, exact_sum
+from rewards.allocation.integers import Column, Integers, exact_integers, exact_sum
 
 QUANTILES = (10, 25, 50, 75, 90, 99)
 PLACES_OF_A_CURVE = 60
+POINTS_OF_LORENZ = 50
 ROWS_AT_ONCE = 16_384
+HALF_BITS = 31
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Figures:
 
     `quantiles` holds `min`, `10`, `25`, `50`, `75`, `90`, `99` and `max`: the least amount that so many per cent of
     the recipients do not get more than. `top_1_percent` and `top_10_percent` are what the best paid of them, rounded
-    up to whole recipients, get of the total; `gini` is 0 where all get the same and close to 1 where one gets all.
+    up to whole recipients, get of the total; `gini` is that of the recipients: who gets nothing is not in it.
     """
 
     recipients: int
@@ -44,7 +47,7 @@ def figures_of(amounts: Integers) -> Figures:
         quantiles=quantiles(ascending),
         top_1_percent=share_of_top(ascending, total, 1),
         top_10_percent=share_of_top(ascending, total, 10),
-        gini=gini(ascending, total),
+        gini=gini(ascending),
     )
 
 
@@ -64,16 +67,64 @@ def share_of_top(ascending: NDArray[np.int64], total: int, percent: int) -> Frac
     return Fraction(exact_sum(ascending[len(ascending) - _part(len(ascending), percent) :]), total)
 
 
-def gini(ascending: NDArray[np.int64], total: int) -> Fraction:
-    """Half the mean difference between two amounts, by their mean: Σ (2i − n − 1) xᵢ ÷ (n Σ xᵢ)."""
-    count = len(ascending)
+def gini(amounts: Integers) -> Fraction:
+    """How unevenly the amounts are spread over everybody in the column, whoever has nothing included.
+
+    Half the mean absolute difference of two of them, by their mean (C. Gini 1912; the form used here, over amounts in
+    ascending order, is that of A. Sen, On Economic Inequality, 1973):
+
+        G = Σᵢ Σⱼ |xᵢ − xⱼ| ÷ (2 n Σ x)  =  Σ (2i − n − 1) xᵢ ÷ (n Σ x)
+
+    0 where all have the same, (n − 1) ÷ n where one has all; 0 where there is nothing, or nobody. It is twice the area
+    between the Lorenz curve and the line of equality. None of the amounts is negative.
+    """
+    ascending = np.sort(exact_integers(amounts))
+    count, total = len(ascending), exact_sum(ascending)
     if not total:
         return Fraction(0)
-    weighted = sum(
-        sum(map(mul, range(first + 1, count + 1), ascending[first : first + ROWS_AT_ONCE].tolist()))
-        for first in range(0, count, ROWS_AT_ONCE)
-    )
-    return Fraction(2 * weighted - (count + 1) * total, count * total)
+    return Fraction(2 * _sum_by_place(ascending) - (count + 1) * total, count * total)
+
+
+def lorenz(amounts: Integers, points: int = POINTS_OF_LORENZ) -> list[Fraction]:
+    """The Lorenz curve: at k of `points` it says what part of the total the k ÷ `points` with the least have together.
+
+    From 0 to 1 in `points` steps of equal width, straight between one person and the next (M. O. Lorenz, Methods of
+    Measuring the Concentration of Wealth, 1905). Where all have the same it is the line of equality. Without a total
+    there is no curve: the list is empty. None of the amounts is negative.
+    """
+    ascending = np.sort(exact_integers(amounts))
+    count, total = len(ascending), exact_sum(ascending)
+    if not total:
+        return []
+    curve, reached, below = [Fraction(0)], 0, 0
+    for point in range(1, points + 1):
+        whole, part = divmod(count * point, points)
+        below, reached = below + exact_sum(ascending[reached:whole]), whole
+        begun = int(ascending[whole]) * part if part else 0
+        curve.append(Fraction(below * points + begun, total * points))
+    return curve
+
+
+def evenness_of(amounts: Integers) -> dict[str, Any]:
+    """Gini and Lorenz curve of everybody in the column as texts with 6 decimals, to be kept; {} without a total."""
+    curve = lorenz(amounts)
+    if not curve:
+        return {}
+    return {"gini": decimal_text(gini(amounts)), "lorenz": [decimal_text(share) for share in curve]}
+
+
+def _sum_by_place(ascending: Column) -> int:
+    """Σ i xᵢ, the first place counted 1. In blocks, and in halves of 31 bits: so nothing outgrows 64 bits."""
+    if ascending.dtype == object:
+        return sum(map(mul, range(1, len(ascending) + 1), ascending.tolist()))
+    weighted = 0
+    for first in range(0, len(ascending), ROWS_AT_ONCE):
+        block = ascending[first : first + ROWS_AT_ONCE]
+        places = np.arange(1, len(block) + 1, dtype=np.int64)
+        low, high = block & (2**HALF_BITS - 1), block >> HALF_BITS
+        weighted += first * (int(low.sum()) + (int(high.sum()) << HALF_BITS))
+        weighted += int(places @ low) + (int(places @ high) << HALF_BITS)
+    return weighted
 
 
 def curve_places(last: int, points: int = PLACES_OF_A_CURVE) -> list[int]:

@@ -22,6 +22,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from rewards.alerts.services import open_subjects, raise_alert, resolve_alert
+from rewards.allocation.figures import evenness_of
 from rewards.allocation.merkle import leaf_hash, root_from_subtrees, root_of
 from rewards.audit.services import record
 from rewards.common.database import (
@@ -206,6 +207,7 @@ def _freeze_and_allocate(distribution: Distribution) -> bool:
                 ],
                 "facts": allocation.facts,
                 "unpaid": allocation.unpaid,
+                "evenness": evenness_of(allocation.amounts),
             },
             frozen_at=frozen_at,
             allocated_at=allocated_at,
