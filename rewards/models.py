@@ -12,7 +12,7 @@ from rewards.claims.models import ChargeClock, Claim, ClaimCount, ClaimType, Lin
 from rewards.deployments.models import Deployment, Replica, StakingPosition
 from rewards.distributions.models import Distribution, DistributionChunk, Reward
 from rewards.jobs.models import JobRun, ProcessHeartbeat
-from rewards.ledger.models import Account, BalanceChange, Currency, Journal, Transfer
+from rewards.ledger.models import Account, BalanceChange, Correction, Currency, Journal, Transfer
 from rewards.monthly.models import MonthlyRewardJob, RankingCategory
 from rewards.parameters.models import Parameter, ParameterVersion
 from rewards.pending.models import PendingReward
@@ -44,6 +44,7 @@ __all__ = [
     "ClaimCount",
     "ClaimType",
     "ClosedStretch",
+    "Correction",
     "Counter",
     "Currency",
     "Deployment",

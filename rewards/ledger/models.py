@@ -210,3 +210,36 @@ class Transfer(models.Model):
 
     def __str__(self) -> str:
         return f"transfer {self.pk}"
+
+
+class Correction(models.Model):
+    """What a person gave to a user or took from him, beside the journal that moved it.
+
+    `amount` is signed: above zero it was given, from `against`; below zero it was taken, to `against`.
+    """
+
+    journal = models.OneToOneField(Journal, models.PROTECT, related_name="correction")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="corrections", db_index=False)
+    currency = models.ForeignKey(Currency, models.PROTECT, related_name="+", db_index=False)
+    amount = models.BigIntegerField(help_text="Minor units, signed: below zero it was taken")
+    against = models.CharField(max_length=80, help_text="The system account on the other side")
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False)
+    takes_back = models.OneToOneField("self", models.PROTECT, null=True, related_name="taken_back_by")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        permissions = [("post_correction", "Can give to and take from users within the limit")]
+        constraints = [
+            models.CheckConstraint(condition=~Q(amount=0), name="correction_is_not_nothing"),
+            models.CheckConstraint(condition=~Q(user=F("actor")), name="correction_by_somebody_else"),
+            WholeNumber(column="amount", name="correction_amount_is_whole"),
+            AppendOnly(name="correction_append_only"),
+        ]
+        indexes = [
+            models.Index(fields=["user", "-id"], name="correction_of_user"),
+            # What somebody has corrected today: the daily limit.
+            models.Index(fields=["actor", "currency", "created_at"], name="correction_of_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"correction {self.pk}"
