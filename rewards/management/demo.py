@@ -171,7 +171,8 @@ def queue_rewards(at: datetime) -> None:
         priority=PendingReward.Priority.HIGH, reason="Prize in a currency that is switched off", at=at,
     )  # fmt: skip
     # What the drainer would find, without its line in the log: the first thing a developer sees is no error.
-    note_failure(PendingReward.objects.filter(pk=dead.pk), f"The currency {gems} is not active.", at)
+    with transaction.atomic():
+        note_failure(PendingReward.objects.filter(pk=dead.pk), f"The currency {gems} is not active.", at)
     drain(at)
 
 
