@@ -16,6 +16,7 @@ from rewards.admin.common.confirm import Question, ask_then_do, page_context
 from rewards.admin.common.display import admin_url, badge
 from rewards.admin.common.readonly import ReadOnlyAdmin
 from rewards.admin.common.rights import AlertRights
+from rewards.admin.csv_lists import AlertsCsv
 from rewards.alerts.models import Alert
 from rewards.alerts.services import resolve_alert
 from rewards.audit.services import record
@@ -41,7 +42,7 @@ class OpenFilter(RadioFilter):
 
 
 @admin.register(Alert)
-class AlertAdmin(AlertRights, ReadOnlyAdmin):
+class AlertAdmin(AlertsCsv, AlertRights, ReadOnlyAdmin):
     empty_hint = "No open alert: nothing needs you."
     list_display = ["cause", "severity_badge", "message", "count", "first_seen", "last_seen", "state"]
     list_filter = [OpenFilter]

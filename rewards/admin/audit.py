@@ -17,6 +17,7 @@ from rewards.admin.common.display import admin_url, amount, badge, duration, gro
 from rewards.admin.common.lists import BigList, value_filter
 from rewards.admin.common.readonly import ReadOnlyAdmin
 from rewards.admin.common.tables import Table
+from rewards.admin.csv_lists import AuditEventsCsv
 from rewards.audit.models import AuditEvent, AuditSeal
 from rewards.audit.queries import Verdict, verify_chain
 
@@ -24,7 +25,7 @@ FINDINGS_SHOWN = 100
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(BigList, ReadOnlyAdmin):
+class AuditEventAdmin(AuditEventsCsv, BigList, ReadOnlyAdmin):
     empty_hint = "Whatever moves value or changes a rule is written here."
     list_display = ["event", "timestamp", "outcome", "distribution_link", "amount_shown", "actor_name", "note"]
     list_filter = [value_filter(AuditEvent, "event_type", "event type")]

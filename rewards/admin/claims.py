@@ -33,6 +33,7 @@ from rewards.admin.common.history import HistoryAdmin
 from rewards.admin.common.lists import BigList, users_found
 from rewards.admin.common.readonly import ReadOnlyAdmin
 from rewards.admin.common.tables import Table
+from rewards.admin.csv_lists import ClaimsCsv
 from rewards.claims.errors import InvalidRecipe, KeyMissing
 from rewards.claims.models import Claim, ClaimType, Line
 from rewards.claims.recipes import Entry, Recipe, compile_recipe, preview
@@ -430,7 +431,7 @@ def currencies_of(claim_type: ClaimType, direction: str) -> str:
 
 
 @admin.register(Claim)
-class ClaimAdmin(BigList, ReadOnlyAdmin):
+class ClaimAdmin(ClaimsCsv, BigList, ReadOnlyAdmin):
     empty_hint = "Products claim by the API; what they may claim stands in the claim types."
     list_display = ["claim_key", "type_name", "user_name", "given", "taken", "claimed_at"]
     list_filter = [("claim_type", RelatedDropdownFilter)]

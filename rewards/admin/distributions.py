@@ -26,6 +26,7 @@ from rewards.admin.common.readonly import ReadOnlyAdmin
 from rewards.admin.common.rights import PayoutRights
 from rewards.admin.common.rule_form import RuleAdmin
 from rewards.admin.common.tables import Table
+from rewards.admin.csv_lists import DistributionsCsv, RewardsCsv
 from rewards.admin.distribution_page import detail_context
 from rewards.admin.late_events import late_events_page
 from rewards.admin.reversing import reverse_page
@@ -46,7 +47,7 @@ WITH_ACCOUNTS = Distribution.objects.select_related("currency", "source_account_
 
 
 @admin.register(Distribution)
-class DistributionAdmin(PayoutRights, RuleAdmin, BigList, ReadOnlyAdmin):
+class DistributionAdmin(DistributionsCsv, PayoutRights, RuleAdmin, BigList, ReadOnlyAdmin):
     empty_hint = "Payouts appear here as soon as a programme's first period is due; the jobs open them."
     list_display = [
         "name", "status_badge", "starts_at", "recipients_shown", "amount_shown", "paid_shown", "duration_shown",
@@ -305,7 +306,7 @@ def periods_table(now: Any, programme: str | None) -> Table:
 
 
 @admin.register(Reward)
-class RewardAdmin(PayoutRights, BigList, ReadOnlyAdmin):
+class RewardAdmin(RewardsCsv, PayoutRights, BigList, ReadOnlyAdmin):
     empty_hint = "Rewards appear here with the first distribution."
     list_display = ["place", "user_name", "distribution_name", "score", "amount_shown"]
     list_select_related = ["user", "distribution__currency"]

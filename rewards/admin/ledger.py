@@ -24,6 +24,8 @@ from rewards.admin.common.history import HistoryAdmin
 from rewards.admin.common.lists import BigList, users_found, value_filter
 from rewards.admin.common.readonly import ReadOnlyAdmin
 from rewards.admin.common.tables import Table
+from rewards.admin.csv_lists import JournalsCsv, TransfersCsv
+from rewards.admin.statement_csv import StatementCsv
 from rewards.ledger.models import DEBT, Account, BalanceChange, Currency, Journal, Transfer
 from rewards.ledger.services import StatementLine, balance, statement
 
@@ -68,14 +70,14 @@ class OwnerFilter(RadioFilter):
 
 
 @admin.register(Account)
-class AccountAdmin(BigList, ReadOnlyAdmin):
+class AccountAdmin(StatementCsv, BigList, ReadOnlyAdmin):
     empty_hint = "Accounts are created by the first transfer that needs them."
     list_display = ["owner", "code", "currency", "balance_now", "floor", "statement_link"]
     list_filter = [OwnerFilter, ("currency", RelatedDropdownFilter)]
     list_select_related = ["user", "currency"]
     search_fields = ["code"]
     search_help_text = "Start of a username, or a code such as pool:daily"
-    actions_detail = ["show_statement"]
+    actions_detail = ["show_statement", "statement_csv"]
     fieldsets = [(None, {"fields": ["owner", "code", "currency", "balance_now", "floor", "parts", "created_at"]})]
     readonly_fields = ["owner", "balance_now", "floor", "parts"]
 
@@ -171,7 +173,7 @@ def other_side(line: StatementLine) -> SafeString | str:
 
 
 @admin.register(Journal)
-class JournalAdmin(BigList, ReadOnlyAdmin):
+class JournalAdmin(JournalsCsv, BigList, ReadOnlyAdmin):
     empty_hint = "Nothing was posted yet."
     list_display = ["key", "kind", "created_at", "actor_name", "reason"]
     list_filter = [value_filter(Journal, "kind", "kind")]
@@ -216,7 +218,7 @@ def transfers_of(journal: Journal) -> SafeString:
 
 
 @admin.register(Transfer)
-class TransferAdmin(BigList, ReadOnlyAdmin):
+class TransferAdmin(TransfersCsv, BigList, ReadOnlyAdmin):
     empty_hint = "Nothing was posted yet."
     list_display = [
         "number",
