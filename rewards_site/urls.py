@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path, re_path
-from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from badges.api import OwnBadges, OwnProgress
@@ -13,6 +12,7 @@ from rewards.api.urls import endpoint
 from rewards_site.errors import nothing_here, problem_list, problem_page
 from rewards_site.health import healthz, readyz
 from rewards_site.metrics import metrics
+from rewards_site.pages.signing_in import home
 from rewards_site.profile.claiming import ClaimRewards
 from rewards_site.profile.profile import Profile
 from rewards_site.profile.rewards import OwnRewards, RewardReceipt
@@ -24,7 +24,7 @@ handler404 = "rewards_site.errors.not_found"
 handler500 = "rewards_site.errors.server_error"
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path("", home, name="home"),
     path("admin/", admin.site.urls),
     re_path(r"^healthz/?$", healthz, name="healthz"),
     re_path(r"^readyz/?$", readyz, name="readyz"),
@@ -42,6 +42,7 @@ urlpatterns = [
     *endpoint("profile/statement", Statement, "statement"),
     *endpoint("api/leaderboards", Leaderboards, "leaderboards"),
     *endpoint("api/leaderboards/<slug:slug>", Leaderboard, "leaderboard"),
+    path("", include("rewards_site.pages.urls")),
     path("", include("rewards.api.urls")),
     *endpoint("api/schema", SpectacularAPIView, "schema"),
     *endpoint("api/docs", SpectacularSwaggerView, "docs", url_name="schema"),

@@ -1,0 +1,42 @@
+"""The start, signing in, signing out."""
+
+from __future__ import annotations
+
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView, LogoutView
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_safe
+
+from rewards.users.models import User
+from rewards_site.pages.shared import open_page
+
+
+class SignInForm(AuthenticationForm):
+    """Says neither whether a name exists nor whether it is switched off to who does not know its password."""
+
+    error_messages = {
+        "invalid_login": "This username and password do not fit together, or the account is switched off. "
+        "Capital letters matter in both. If you have no password yet, ask whoever runs this site for one.",
+        "inactive": "This account is switched off. Ask whoever runs this site.",
+    }
+
+
+class SignIn(LoginView):
+    """Leads back to `next` where that is an address of this site, else to the start."""
+
+    template_name = "pages/login.html"
+    authentication_form = SignInForm
+    redirect_authenticated_user = True
+
+
+sign_in = open_page(SignIn.as_view())
+sign_out = LogoutView.as_view(next_page="pages:login")
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Staff to the back-office, everybody else to their own page."""
+    if isinstance(request.user, User) and request.user.is_staff:
+        return redirect("admin:index")
+    return redirect("pages:me")

@@ -1,0 +1,26 @@
+"""The pages for recipients, under the namespace `pages`."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from rewards_site.pages import cases
+from rewards_site.pages.distributions import distribution
+from rewards_site.pages.me import me
+from rewards_site.pages.signing_in import sign_in, sign_out
+
+app_name = "pages"
+
+urlpatterns = [
+    path("login/", sign_in, name="login"),
+    path("logout/", sign_out, name="logout"),
+    path("me/", me, name="me"),
+    path("distributions/<int:pk>/", distribution, name="distribution"),
+    path("cases/", cases.case_list, name="cases"),
+    path("cases/new/", cases.new_case, name="case_new"),
+    path("cases/<int:pk>/", cases.case, name="case"),
+    path("cases/<int:pk>/vote/", cases.vote, name="case_vote"),
+    path("cases/<int:pk>/argue/", cases.argue, name="case_argue"),
+    path("cases/<int:pk>/arguments/<int:argument_id>/like/", cases.like, name="case_like"),
+    path("cases/<int:pk>/arguments/<int:argument_id>/unlike/", cases.unlike, name="case_unlike"),
+]
