@@ -58,6 +58,13 @@ def votes_of(user: User, cases: Collection[Case]) -> dict[int, CaseVote]:
     return {vote.case_id: vote for vote in CaseVote.objects.filter(user=user, case__in=[case.pk for case in cases])}
 
 
+def likes_before_arguing(case: Case, user: User, most: int) -> tuple[int, int]:
+    """How many arguments of the case the user likes, and how many he has to like before he argues: `most`, or all of
+    others where there are fewer."""
+    needed = case.arguments.exclude(user=user)[:most].count()
+    return ArgumentLike.objects.filter(case=case, user=user).count(), needed
+
+
 def liked_by(user: User, arguments: Collection[Argument]) -> set[int]:
     """The ids of those of these arguments that the user likes."""
     likes = ArgumentLike.objects.filter(user=user, argument__in=[argument.pk for argument in arguments])

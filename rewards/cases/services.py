@@ -36,7 +36,7 @@ from rewards.cases.errors import (
     VoteFirst,
 )
 from rewards.cases.models import Argument, ArgumentLike, Case, CaseVote, Side
-from rewards.cases.queries import visible_case
+from rewards.cases.queries import likes_before_arguing, visible_case
 from rewards.common.database import insert_if_absent, require_transaction
 from rewards.parameters.services import param
 from rewards.users.models import User
@@ -130,8 +130,7 @@ def argue(case_id: int, user: User, side: str, text: str, at: datetime) -> Argum
 
 def _require_likes(case: Case, user: User) -> None:
     """Raises `LikeFirst`. Under the lock of the case, so that neither likes nor arguments come or go meanwhile."""
-    needed = case.arguments.exclude(user=user)[:MOST_LIKES].count()
-    given = ArgumentLike.objects.filter(case=case, user=user).count()
+    given, needed = likes_before_arguing(case, user, MOST_LIKES)
     if given < needed:
         raise LikeFirst(
             f"Like {needed} of the arguments of others first; so far you like {given}.", likes=given, needed=needed
