@@ -179,6 +179,29 @@ def transfers_are_sound() -> tuple[int, list[str]]:
     return count("rewards_transfer"), wrong
 
 
+def corrections_have_their_transfer() -> tuple[int, list[str]]:
+    wrong = offenders(
+        "SELECT correction.id, journal.key FROM rewards_correction correction "
+        "JOIN rewards_journal journal ON journal.id = correction.journal_id "
+        "WHERE 1 <> (SELECT count(*) FROM rewards_transfer WHERE journal_id = journal.id) OR NOT EXISTS ("
+        "SELECT 1 FROM rewards_transfer transfer "
+        "JOIN rewards_account debit ON debit.id = transfer.debit_account_id "
+        "JOIN rewards_account credit ON credit.id = transfer.credit_account_id "
+        "WHERE transfer.journal_id = journal.id AND transfer.currency_id = correction.currency_id AND ("
+        "(correction.amount = transfer.amount AND credit.user_id = correction.user_id AND credit.code = '' "
+        "AND debit.user_id IS NULL AND debit.code = correction.against) OR "
+        "(correction.amount = -transfer.amount AND debit.user_id = correction.user_id AND debit.code = '' "
+        "AND credit.user_id IS NULL AND credit.code = correction.against))) ORDER BY correction.id",
+        "correction {0} is not what the journal {1} has moved",
+    )
+    wrong += offenders(
+        "SELECT journal.key FROM rewards_journal journal WHERE journal.kind = 'correction' AND NOT EXISTS "
+        "(SELECT 1 FROM rewards_correction WHERE journal_id = journal.id) ORDER BY journal.id",
+        "the journal {0} is a correction of nobody",
+    )
+    return count("rewards_correction"), wrong
+
+
 CHECKS: list[Check] = [
     Check("1 each currency sums to zero", sums_are_zero),
     Check("2 balances equal their transfers", balances_equal_transfers),
@@ -187,4 +210,5 @@ CHECKS: list[Check] = [
     Check("5 journals and transfers are append-only", guards_stand),
     Check("6 reversals mirror, once", reversals_mirror),
     Check("7 amounts are whole, above zero, in one currency", transfers_are_sound),
+    Check("each correction is one transfer", corrections_have_their_transfer),
 ]

@@ -60,3 +60,24 @@ class NothingToRepay(RewardsError):
 
     code = "nothing_to_repay"
     http_status = 409
+
+
+class OwnCorrection(RewardsError):
+    """Nobody corrects his own account. Ask somebody else who has the right."""
+
+    code = "own_correction"
+    http_status = 403
+
+
+class CorrectionLimit(RewardsError):
+    """It is more than what is left of your limit for today. Somebody else corrects it."""
+
+    code = "correction_limit"
+    http_status = 409
+
+
+class InactiveActor(RewardsError):
+    """Your account is switched off: it corrects nothing."""
+
+    code = "inactive_actor"
+    http_status = 403

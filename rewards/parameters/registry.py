@@ -61,6 +61,15 @@ _ENGINE: dict[str, Definition] = {
     "corrections.approval_limit": _whole(
         0, 0, 10**9, "From so many units a correction for late events is approved by a second person. 0: each of them."
     ),
+    "corrections.daily_limit": _whole(
+        1_000, 0, 10**9, "Units that one person may give to and take from users in a day, in each currency. 0: none."
+    ),
+    "corrections.daily_limit_by_currency": Definition(
+        {},
+        "Code of a currency → its own corrections.daily_limit.",
+        'an object such as {"auric_coins": 10}',
+        table_of(whole_number(0, 10**9)),
+    ),
     "distributions.chunk_rows": Definition(
         65_536,
         "Rewards paid by one transaction. A power of two, so that each chunk is a subtree of the digest.",

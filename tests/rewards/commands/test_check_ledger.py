@@ -18,7 +18,7 @@ from rewards.parameters.services import param, set_parameter
 
 pytestmark = pytest.mark.django_db
 
-PROMISES = 12
+PROMISES = 13
 
 
 @pytest.fixture
