@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -39,24 +39,31 @@ def write_blocks(standings: Standings, ranking: Ranking) -> None:
 
 def stored_standings(board: Board, month: str, user_id: int | None) -> Stored | None:
     """The standings of a board (of a month, else empty) and where the user stands; None when there are none."""
+    return stored_standings_of([(board.pk, month)], user_id).get(board.pk)
+
+
+def stored_standings_of(boards: Collection[tuple[int, str]], user_id: int | None) -> dict[int, Stored]:
+    """Board id → the same of several boards, each id with its month, in one statement; without those that have none."""
+    if not boards:
+        return {}
+    these = " OR ".join(["(standings.board_id = %s AND standings.month = %s)"] * len(boards))
     with connection.cursor() as cursor:
-        cursor.execute(_LOOK_UP, [user_id, board.pk, month])
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    pk, as_of, closed, ranked_by, users, refreshing_since, packed = row
-    me = found_in(packed, user_id) if packed is not None and user_id is not None else None
-    return Stored(pk, _instant(as_of), bool(closed), ranked_by, users, _instant(refreshing_since), me)
+        cursor.execute(f"{_LOOK_UP} WHERE {these}", [user_id, *(value for board in boards for value in board)])
+        rows = cursor.fetchall()
+    found = {}
+    for board_id, pk, as_of, closed, ranked_by, users, refreshing_since, packed in rows:
+        me = found_in(packed, user_id) if packed is not None and user_id is not None else None
+        found[board_id] = Stored(pk, _instant(as_of), bool(closed), ranked_by, users, _instant(refreshing_since), me)
+    return found
 
 
 # The block with the largest first user id that is not above the user's is the one that would hold him.
 _LOOK_UP = f"""
-    SELECT standings.id, as_of, closed, ranked_by, users, refreshing_since, (
+    SELECT standings.board_id, standings.id, as_of, closed, ranked_by, users, refreshing_since, (
         SELECT packed FROM {_USERS} AS block
         WHERE block.standings_id = standings.id AND first_user <= %s ORDER BY first_user DESC LIMIT 1
     )
     FROM {_STANDINGS} AS standings JOIN {_BOARDS} AS board ON board.id = standings.board_id
-    WHERE standings.board_id = %s AND standings.month = %s
 """
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
-from leaderboard.blocks import Stored, stored_places, stored_standings
+from leaderboard.blocks import Stored, stored_places, stored_standings, stored_standings_of
 from leaderboard.errors import NoSuchMonth, NotInThePast, PointsTooLarge, UnknownBoard
 from leaderboard.models import CLOCKS_DIFFER, KEEP_ROLLING, Board, Entry
 from leaderboard.ranking import Ranking, Standing
@@ -37,6 +37,7 @@ COMES_WITHIN = timedelta(minutes=2)
 JOB = "refresh_leaderboards"
 _TRIES = 5
 ABOVE = BELOW = 5
+MONTHS_SHOWN = 13
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,23 @@ class BoardPage:
     month: str = ""  # of a monthly board
     closed: bool = False  # of a month that is over: it stays as it is
     users: int = 0  # how many have points
-    entries: list[Line] = field(default_factory=list)  # the first `board.size` places
+    entries: list[Line] = field(default_factory=list)  # the first `board.size` places, or those asked for of them
     me: Standing | None = None
     around: list[Line] = field(default_factory=list)  # 5 above, the user, 5 below
+
+
+@dataclass(frozen=True)
+class OwnPlace:
+    """Where a user stood on a board at its last refresh: neither refresh nor place need to be there."""
+
+    board: Board
+    as_of: datetime | None
+    users: int
+    me: Standing | None
+
+    @property
+    def points(self) -> str:
+        return points_text(self.board, self.me.points) if self.me else "0"
 
 
 def board_named(slug: str) -> Board:
@@ -99,16 +114,19 @@ def board_page(
     around: bool = False,
     instant: datetime | None = None,
     month: str | None = None,
+    places: tuple[int, int] | None = None,
     before_live: Callable[[], None] | None = None,
 ) -> BoardPage:
     """A board with the place of `user`, and with those around it if asked for. `at` is the moment of asking.
 
     With `instant`, the board as it was at that instant, worked out exactly. With `month` (2026-10), a month of a
     monthly board: of one that is over what it closed with. With both, the month as it was at that instant.
+    Of `places`, the first and the last, only those that the board shows are there; without it all it shows.
     `before_live` is called when no refresh has the page, before it is worked out; what it raises ends the call.
     Raises `NotInThePast`, `NoSuchMonth`, `PointsTooLarge`.
     """
-    wanted = _Wanted(board, user.pk if user else None, around and user is not None)
+    first, last = places or (1, board.size)
+    wanted = _Wanted(board, user.pk if user else None, around and user is not None, first, min(last, board.size))
     asked = _asked_month(board, at, month)
     if instant is not None:
         if instant > at:
@@ -140,6 +158,34 @@ def ranks_of(user: User, at: datetime) -> dict[str, dict[str, Any]]:
     return ranks
 
 
+def own_places(user: User, at: datetime) -> list[OwnPlace]:
+    """Where the user stood on each active board at its last refresh, however old that is; two statements for all."""
+    boards = list(Board.objects.filter(active=True).order_by("slug"))
+    stored = stored_standings_of([(board.pk, _month_key(board, at)) for board in boards], user.pk)
+    places = []
+    for board in boards:
+        found = stored.get(board.pk)
+        if found is None or found.ranked_by != board.ranks_by:
+            places.append(OwnPlace(board, None, 0, None))
+        else:
+            places.append(OwnPlace(board, found.as_of, found.users, found.me))
+    return places
+
+
+def months_of(board: Board, at: datetime) -> list[str]:
+    """The months of a monthly board that can be shown: now's and those that are kept, newest first."""
+    current = month_of(board, at)
+    if current is None:
+        return []
+    kept = board.standings.exclude(month="").order_by("-month").values_list("month", flat=True)[:MONTHS_SHOWN]
+    return sorted({current.key, *kept}, reverse=True)
+
+
+def is_stale(page: BoardPage, at: datetime) -> bool:
+    """Whether a refresh of what the page shows is late; what is closed stays as it is."""
+    return not page.closed and at - page.as_of > timedelta(seconds=param("leaderboard.fresh_seconds"))
+
+
 def points_text(board: Board, points: int) -> str:
     """Points of a board as decimal text: currency units with all their decimals, or the plain quantity of a metric."""
     if board.source == Board.Source.METRIC:
@@ -160,6 +206,8 @@ class _Wanted:
     board: Board
     user_id: int | None
     around: bool
+    first: int
+    last: int
 
 
 def _month_key(board: Board, at: datetime) -> str:
@@ -218,14 +266,16 @@ def _stored_page(wanted: _Wanted, month: str, at: datetime | None) -> BoardPage 
 def _whole_page(wanted: _Wanted, stored: Stored, month: str) -> BoardPage | None:
     """None when the standings were replaced meanwhile."""
     entries = list(
-        Entry.objects.filter(standings_id=stored.pk)
+        Entry.objects.filter(standings_id=stored.pk, place__range=(wanted.first, wanted.last))
         .order_by("place")
         .values_list("rank", "place", "user_id", "user__username", "points", "wins", "participations")
     )
     around: list[Standing] = []
     if wanted.around and stored.me:
         around = stored_places(stored.pk, stored.me.place - ABOVE, stored.me.place + BELOW)
-    if (stored.users and not entries) or (wanted.around and stored.me and stored.me not in around):
+    if (stored.users >= wanted.first <= wanted.last and not entries) or (
+        wanted.around and stored.me and stored.me not in around
+    ):
         return None
     return BoardPage(
         board=wanted.board,
@@ -248,7 +298,7 @@ def _live_page(wanted: _Wanted, instant: datetime) -> BoardPage:
         as_of=instant,
         month=_month_key(board, instant),
         users=len(ranking),
-        entries=_lines(board, ranking.first(board.size), instant),
+        entries=_lines(board, ranking.between(wanted.first, wanted.last), instant),
         me=me,
         around=_lines(board, around, instant),
     )

@@ -27,8 +27,9 @@ from rewards.api.views import ApiView
 from rewards.audit.services import record
 from rewards.claims.charges import regenerate
 from rewards.common.amounts import canonical_decimal
-from rewards.ledger.models import CLAIMABLE, Account, Currency
-from rewards.ledger.queries import earned
+from rewards.ledger.errors import UnknownCurrency
+from rewards.ledger.models import CLAIMABLE, Account
+from rewards.ledger.queries import currency_named, earned
 from rewards.users.models import User, valid_time_zone
 
 POINTS = "points"
@@ -170,8 +171,11 @@ def _by_currency(accounts: QuerySet[Account]) -> dict[str, str]:
 
 def total_points(user: User) -> str:
     """The points he has ever earned, spent or not, as decimal text."""
-    currency = Currency.objects.filter(code=POINTS).first()
-    return currency.to_units(earned(user, currency)) if currency else "0"
+    try:
+        currency = currency_named(POINTS)
+    except UnknownCurrency:
+        return "0"
+    return currency.to_units(earned(user, currency))
 
 
 def statistics(user: User) -> dict[str, Any]:
