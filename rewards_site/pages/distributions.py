@@ -22,9 +22,10 @@ from rewards.api.distributions import SHOWN_TO_ALL, sees_all
 from rewards.api.views import own_or_404
 from rewards.cases.models import PROGRAMME as CASES
 from rewards.distributions.models import Distribution, Reward
-from rewards.distributions.queries import receipt, tier_breakdown
+from rewards.distributions.queries import payout_curve, receipt, tier_breakdown
 from rewards.users.models import User
 from rewards_site.pages.shared import open_page
+from rewards_site.pages.svg import Curve, curve
 
 FEWEST_RECIPIENTS_TOLD_APART = 10
 """Among fewer, what places and slices got would tell everybody what each person got: only they see it then."""
@@ -48,7 +49,7 @@ def distribution(request: HttpRequest, pk: int) -> HttpResponse:
     reward = own_reward(found, request.user)
     context = figures_context(found) | {"own": own_context(reward) if reward else None, "proof_url": None}
     if reward is not None or found.recipients >= FEWEST_RECIPIENTS_TOLD_APART or sees_everything(request.user):
-        context |= parts_context(found)
+        context |= parts_context(found, reward)
     if reward is not None and found.status in SHOWN_TO_ALL:
         context["proof_url"] = reverse("distribution_proof", args=[found.pk])
     return render(request, "pages/distribution.html", context)
@@ -111,8 +112,8 @@ def status_word(distribution: Distribution) -> str:
     return {"paying": "being paid", "reversed": "taken back"}.get(distribution.status, distribution.status)
 
 
-def parts_context(distribution: Distribution) -> dict[str, Any]:
-    """What the slices paid, and the curve over the places."""
+def parts_context(distribution: Distribution, reward: Reward | None) -> dict[str, Any]:
+    """What the slices paid, and the curves over the places."""
     slices = tier_breakdown(distribution)
     return {
         "slices": [
@@ -124,12 +125,45 @@ def parts_context(distribution: Distribution) -> dict[str, Any]:
             }
             for part in slices
         ],
-        "curve": curve_of(distribution),
+        "curve": curve_of(distribution, reward),
+        "lorenz": lorenz_of(distribution),
     }
 
 
-def curve_of(distribution: Distribution) -> Any:
-    return None
+def curve_of(distribution: Distribution, reward: Reward | None) -> Curve | None:
+    """What each place got, closer together at the top; the reader's own place is marked."""
+    points = payout_curve(distribution)
+    if not points:
+        return None
+    units, code = distribution.currency.to_units, distribution.currency.code
+    (_, first), (last_place, last) = points[0], points[-1]
+    return curve(
+        [(place, float(units(minor))) for place, minor in points],
+        title="Payout by place",
+        summary=f"The first place got {grouped(units(first))} {code}, place {grouped(last_place)} got "
+        f"{grouped(units(last))} {code}.{' The large dot is your place.' if reward else ''}",
+        x_title="Place",
+        y_title=f"Payout in {code}",
+        shown_y=lambda value: f"{value:,.10g}",
+        mark=(reward.position, float(units(reward.amount))) if reward else None,
+    )
+
+
+def lorenz_of(distribution: Distribution) -> Curve | None:
+    """How evenly it was shared: what part of it those with the least have together."""
+    evenness = distribution.results.get("evenness", {})
+    shares = evenness.get("lorenz", [])
+    if len(shares) < 2:
+        return None
+    steps, half = len(shares) - 1, float(shares[len(shares) // 2])
+    return curve(
+        [(100 * step / steps, 100 * float(share)) for step, share in enumerate(shares)],
+        title="Lorenz curve",
+        summary=f"The half that got least has {half:.1%} of it together. Gini coefficient "
+        f"{float(evenness['gini']):.3f}: 0 where all get the same, close to 1 where one gets all.",
+        x_title="Percent of those who took part, the least paid first",
+        y_title="Percent of what was paid",
+    )
 
 
 def own_context(reward: Reward) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Pages of cases: who sees what, voting after being asked, arguing and liking with and without htmx, and no verdict that
-is still sealed."""
+"""Pages of cases: who sees what, voting after being asked, arguing and liking with and without htmx, and no verdict
+that is still sealed."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_what_cannot_be_stored_is_refused_with_a_sentence(case, alice) -> None:
     assert not Argument.objects.exists()
 
 
-# -------------------------------------------------------------------------------------------------------------- revealed
+# ------------------------------------------------------------------------------------------------------------- revealed
 
 
 def test_a_closed_case_tells_its_verdict_and_where_its_pool_went(case, alice, bob, now, client) -> None:
