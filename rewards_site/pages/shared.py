@@ -24,7 +24,11 @@ from rewards.users.models import User
 View = Callable[..., HttpResponse]
 
 # (title, name of the page, where all pages of it begin)
-MENU = (("My page", "pages:me", "/me/"),)
+MENU = (
+    ("My page", "pages:me", "/me/"),
+    ("Leaderboards", "pages:leaderboards", "/leaderboard/"),
+    ("Cases", "pages:cases", "/cases/"),
+)
 
 
 def open_page(view: View) -> View:
