@@ -100,7 +100,9 @@ class LineForm(forms.ModelForm):
         if "order" not in self.fields:  # whoever may only look has no fields
             return
         self.fields["order"].required = False
-        self.fields["order"].widget = UnfoldAdminTextInputWidget({"inputmode": "numeric", "class": "rewards-order"})
+        self.fields["order"].widget = UnfoldAdminTextInputWidget(
+            {"inputmode": "numeric", "class": "rewards-order", "aria-label": "Order"}
+        )
         if self.instance.pk is None:
             self.initial["order"] = None
         for name in EXPRESSIONS:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+# What may differ between light and dark.
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 IMPACTS = ["serious", "critical"]
 
 # Whatever is fading in is let arrive first: half a colour has half a contrast.
@@ -17,8 +18,8 @@ FINISH_ANIMATIONS = """() => document.getAnimations()
     .forEach(animation => animation.finish())"""
 
 # One object for each element that breaks a rule, in the order of the page.
-RUN = """({tags, impacts, exceptions}) => {
-    const options = {runOnly: {type: "tag", values: tags}, resultTypes: ["violations"], elementRef: true, preload: false};
+RUN = """({runOnly, impacts, exceptions}) => {
+    const options = {runOnly, resultTypes: ["violations"], elementRef: true, preload: false};
     const excepted = (rule, element) => exceptions.some(([name, selector]) => name === rule && element.matches(selector));
     return axe.run(document, options).then(({violations}) => violations
         .filter(rule => impacts.includes(rule.impact))
@@ -41,12 +42,16 @@ def assert_accessible(page: Page, *, except_for: Iterable[tuple[str, str]] = ())
     assert not found, f"{page.url} has {len(found)} to mend:\n" + "\n".join(map(told, found))
 
 
-def violations(page: Page, except_for: Iterable[tuple[str, str]] = ()) -> list[dict[str, str]]:
-    """Each element that breaks a rule, with rule, impact, help, element (a selector), its HTML and why."""
+def violations(
+    page: Page, except_for: Iterable[tuple[str, str]] = (), *, rules: list[str] | None = None
+) -> list[dict[str, str]]:
+    """Each element that breaks a rule (of `rules`, where given): rule, impact, help, element, its HTML and why."""
     page.evaluate(FINISH_ANIMATIONS)
-    page.evaluate(AXE_SCRIPT)
-    arguments: dict[str, Any] = {"tags": TAGS, "impacts": IMPACTS, "exceptions": [list(each) for each in except_for]}
-    return page.evaluate(RUN, arguments)
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    only = {"type": "tag", "values": TAGS} if rules is None else {"type": "rule", "values": rules}
+    exceptions = [list(each) for each in except_for]
+    return page.evaluate(RUN, {"runOnly": only, "impacts": IMPACTS, "exceptions": exceptions})
 
 
 def told(violation: dict[str, str]) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
+from django.core.cache import cache
+from django.core.management import call_command
+from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from pytest_django import DjangoDbBlocker
+from pytest_django.live_server_helper import LiveServer
 
 from rewards.alerts.services import raise_alert
 from rewards.common.periods import ONE_HOUR, Hour
@@ -66,40 +71,87 @@ def payouts(chromium: Browser, transactional_db: None) -> dict[str, Distribution
     return {"paid": hourly.get(period_key=first.key), "waiting": hourly.get(period_key=first.next().key)}
 
 
-@pytest.fixture
-def open_page(chromium: Browser, live_server: Any) -> Iterator[Callable[..., Page]]:
-    """`open_page(width=390, dark=True)`: a page of the server. In the end nothing may have been complained about."""
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+@contextmanager
+def rows_of_a_module(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """What is committed in here is gone afterwards: for a fixture `db` of a module whose tests share their rows."""
+    with django_db_blocker.unblock():
+        yield
+        cache.clear()
+        call_command("flush", verbosity=0, interactive=False)
 
-    def watch(page: Page) -> None:
+
+@pytest.fixture(scope="module")
+def server(db: None) -> Iterator[LiveServer]:
+    """What `live_server` is, for a module with a `db` of its own."""
+    running = LiveServer("localhost")
+    yield running
+    running.stop()
+
+
+class Visitors:
+    """Pages of a server, each in a browser of its own, that must neither complain nor ask anyone else for anything."""
+
+    def __init__(self, chromium: Browser, address: str) -> None:
+        self.chromium, self.address = chromium, address
+        self.contexts: list[BrowserContext] = []
+        self.complaints: list[str] = []
+
+    def open_page(self, *, width: int = 1440, dark: bool = False, user: User | None = None) -> Page:
+        """A new page; of `user`, signed in already, when one is given."""
+        context = self.chromium.new_context(
+            base_url=self.address,
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+        )
+        self.contexts.append(context)
+        if user is not None:
+            context.add_cookies([{"name": "sessionid", "value": session_of(user), "url": self.address}])
+        page = context.new_page()
+        self._watch(page)
+        return page
+
+    def _watch(self, page: Page) -> None:
+        complaints = self.complaints
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
             "request",
             lambda request: (
                 complaints.append(f"foreign request: {request.url}")
-                if not request.url.startswith((live_server.url, "data:", "blob:"))
+                if not request.url.startswith((self.address, "data:", "blob:"))
                 else None
             ),
         )
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
 
-    def open_one(*, width: int = 1440, dark: bool = False) -> Page:
-        context = chromium.new_context(
-            base_url=live_server.url,
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if dark else "light",
-        )
-        contexts.append(context)
-        page = context.new_page()
-        watch(page)
-        return page
+    def leave(self) -> None:
+        """Close all pages; in the end nothing may have been complained about."""
+        for context in self.contexts:
+            context.close()
+        assert self.complaints == []
 
-    yield open_one
-    for context in contexts:
-        context.close()
-    assert complaints == []
+
+@pytest.fixture
+def open_page(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[..., Page]]:
+    """`open_page(width=390, dark=True)`: a page of the server. In the end nothing may have been complained about."""
+    visitors = Visitors(chromium, live_server.url)
+    yield visitors.open_page
+    visitors.leave()
+
+
+@pytest.fixture
+def visit(chromium: Browser, server: LiveServer) -> Iterator[Callable[..., Page]]:
+    """`visit(user=carol)`: `open_page`, on rows that the tests of a module share."""
+    visitors = Visitors(chromium, server.url)
+    yield visitors.open_page
+    visitors.leave()
+
+
+def session_of(user: User) -> str:
+    """The cookie of a browser in which somebody has signed in."""
+    client = Client()
+    client.force_login(user)
+    return client.cookies["sessionid"].value
 
 
 def sign_in(page: Page, name: str = "root") -> None:
