@@ -17,6 +17,7 @@ class RewardsConfig(AppConfig):
         from rewards.common.database import create_missing_guards
         from rewards.deployments.sources import register_sources
         from rewards.distributions import checks as distributions
+        from rewards.exchange.rules import register_kinds
         from rewards.monthly import programme as monthly
         from rewards.pending.programme import register_programme
         from rewards.pools.programmes import register_all
@@ -30,6 +31,7 @@ class RewardsConfig(AppConfig):
         campaigns.register_all()
         monthly.register_programme()
         cases.register_programme()
+        register_kinds()
         post_migrate.connect(
             lambda using, **kwargs: create_missing_guards(using), sender=self, weak=False, dispatch_uid="guards"
         )

@@ -16,6 +16,7 @@ from rewards.admin.common.confirm import Question, ask_then_do, page_context, se
 from rewards.admin.common.display import admin_url, badge
 from rewards.admin.common.fields import ReasonField
 from rewards.admin.common.history import HistoryAdmin
+from rewards.admin.exchange import RulesExchange
 from rewards.common.errors import RewardsError
 from rewards.parameters.models import Parameter
 from rewards.parameters.registry import PARAMETERS
@@ -41,14 +42,14 @@ class ParameterForm(forms.ModelForm):
 
 
 @admin.register(Parameter)
-class ParameterAdmin(HistoryAdmin):
+class ParameterAdmin(RulesExchange, HistoryAdmin):
     form = ParameterForm
     empty_hint = "`manage.py setup_defaults` creates a row for each parameter."
     list_display = ["key", "value_shown", "default_shown", "changed", "description"]
     ordering = ["key"]
     search_fields = ["key", "description"]
     actions = None
-    actions_list = ["pause", "resume"]
+    actions_list = ["pause", "resume", "rules"]
     readonly_fields = ["key", "description", "default_shown", "updated_at"]
     fieldsets = [
         (None, {"fields": ["key", "description", "value", "reason"]}),
@@ -92,8 +93,8 @@ class ParameterAdmin(HistoryAdmin):
     # --------------------------------------------------------------------------------------------------- the big switch
 
     def get_actions_list(self, request: HttpRequest) -> list[Any]:
-        wanted = "resume" if param(PAUSE) else "pause"
-        return [each for each in super().get_actions_list(request) if each.action_name.endswith(f"_{wanted}")]
+        unwanted = "pause" if param(PAUSE) else "resume"
+        return [each for each in super().get_actions_list(request) if not each.action_name.endswith(f"_{unwanted}")]
 
     @action(description="Pause payouts", url_path="pause", icon="pause_circle", permissions=["change"])
     def pause(self, request: HttpRequest) -> HttpResponse:
