@@ -21,7 +21,9 @@ from rewards.jobs.progress import Progress
 from rewards.ledger.checks import prove
 from rewards.monthly import services as monthly
 from rewards.pending.drain import drain
+from rewards.pending.queries import queue_depth
 from rewards.pools import services as pools
+from rewards.pools.runway import watch
 
 
 @shared_task
@@ -78,7 +80,10 @@ def sweep(trigger: str = "schedule") -> None:
 def drain_pending(trigger: str = "schedule") -> None:
     run(
         "drain_pending",
-        lambda progress: drain(timezone.now(), progress.keep_going, progress.step).figures(),
+        lambda progress: {
+            **drain(timezone.now(), progress.keep_going, progress.step).figures(),
+            "queued": queue_depth(),
+        },
         trigger,
     )
 
@@ -92,7 +97,8 @@ def export_partners(trigger: str = "schedule") -> None:
 @shared_task(soft_time_limit=3_000, time_limit=3_300)
 def check_ledger(trigger: str = "schedule") -> None:
     def work(progress: Progress) -> Mapping[str, Any]:
-        return prove(lambda finding: progress.step(successes=int(finding.holds), failures=int(not finding.holds)))
+        found = prove(lambda finding: progress.step(successes=int(finding.holds), failures=int(not finding.holds)))
+        return {**found, **watch(timezone.now())}
 
     run("check_ledger", work, trigger)
 

@@ -7,20 +7,26 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 
-from rewards.alerts.models import Alert
-from rewards.cases.models import Case
-from rewards.distributions.models import Distribution
-from rewards.pending.queries import dead_rewards
+from rewards.admin.liability import may_see_liability
+from rewards.admin.trends import may_see_trends
+from rewards_site.dashboard.glance import figures
 
-# (heading, [(title, icon, model)]); a title with a path instead of a model is a page of its own.
+# (heading, [(title, icon, target)]); the target is a model, or a page of its own beside the model's list.
 SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
+    (
+        "",
+        [
+            ("Trends", "monitoring", "rewards.pool:trends"),
+            ("Liability and runway", "savings", "rewards.pool:liability"),
+        ],
+    ),
     (
         "Pay out",
         [
             ("Distributions", "payments", "rewards.distribution"),
-            ("Periods", "calendar_month", "rewards.distribution:periods"),
+            ("Periods", "event_upcoming", "rewards.distribution:periods"),
             ("Rewards", "redeem", "rewards.reward"),
             ("Campaigns", "campaign", "rewards.campaign"),
             ("Monthly rewards", "event_available", "rewards.monthlyrewardjob"),
@@ -54,6 +60,7 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("Accounts", "account_balance_wallet", "rewards.account"),
             ("Journals", "menu_book", "rewards.journal"),
             ("Transfers", "swap_horiz", "rewards.transfer"),
+            ("Corrections", "edit_note", "rewards.journal:correction"),
             ("Currencies", "toll", "rewards.currency"),
         ],
     ),
@@ -76,7 +83,9 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("Ranking categories", "social_leaderboard", "rewards.rankingcategory"),
             ("Badges", "military_tech", "badges.badge"),
             ("Boards", "format_list_numbered", "leaderboard.board"),
+            ("Simulator", "science", "rewards.distribution:simulator"),
             ("Parameters", "tune", "rewards.parameter"),
+            ("Import rules", "upload_file", "rewards.parameter:rules"),
         ],
     ),
     (
@@ -84,10 +93,6 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
         [
             ("Job runs", "play_circle", "rewards.jobrun"),
             ("Schedules", "schedule", "django_celery_beat.periodictask"),
-            ("Crontabs", "event_repeat", "django_celery_beat.crontabschedule"),
-            ("Intervals", "timer", "django_celery_beat.intervalschedule"),
-            ("Clocked", "alarm", "django_celery_beat.clockedschedule"),
-            ("Solar", "wb_sunny", "django_celery_beat.solarschedule"),
             ("Processes", "memory", "rewards.processheartbeat"),
         ],
     ),
@@ -103,7 +108,16 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
     ),
 ]
 
-MOST_WAITING = 999
+# Pages of their own ask for more, or other, rights than their model's list.
+MAY_SEE = {"rewards.pool:trends": may_see_trends, "rewards.pool:liability": may_see_liability}
+RIGHTS = {"rewards.journal:correction": "rewards.add_correction", "rewards.parameter:rules": "rewards.change_parameter"}
+
+# Schedules link to the kinds of times that they run at: those are no entries of their own, and light up theirs.
+WITHIN = {
+    "django_celery_beat.periodictask": (
+        "crontabschedule", "intervalschedule", "clockedschedule", "solarschedule",
+    ),
+}  # fmt: skip
 
 # target: (what counts, how it looks)
 BADGES = {
@@ -112,25 +126,30 @@ BADGES = {
     "rewards.pendingreward": ("rewards_site.admin.dead_badge", "danger"),
     "rewards.case": ("rewards_site.admin.moderation_badge", "warning"),
 }
+MOST_SHOWN = 999
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The sidebar: what the user may look at, grouped."""
-    dashboard = {"title": "Dashboard", "icon": "dashboard", "link": reverse("admin:index")}
-    groups: list[dict[str, Any]] = [{"items": [dashboard]}]
+    index = reverse("admin:index")
+    dashboard = {"title": "Dashboard", "icon": "dashboard", "link": index, "active": request.path == index}
+    groups: list[dict[str, Any]] = []
     for heading, entries in SIDEBAR:
-        items = [_item(request, *entry) for entry in entries if _may_view(request, entry[2])]
+        items = [item for entry in entries if _may_view(request, entry[2]) and (item := _item(request, *entry))]
+        if not heading:
+            items.insert(0, dashboard)
         if items:
-            groups.append({"title": heading, "items": items})
+            groups.append({"title": heading, "items": items} if heading else {"items": items})
     return groups
 
 
-def _item(request: HttpRequest, title: str, icon: str, target: str) -> dict[str, Any]:
+def _item(request: HttpRequest, title: str, icon: str, target: str) -> dict[str, Any] | None:
     model, _, view = target.partition(":")
-    link = reverse(f"admin:{model.replace('.', '_')}_{view or 'changelist'}")
-    periods = reverse("admin:rewards_distribution_periods")
-    active = request.path == periods if view else request.path.startswith(link) and request.path != periods
-    item = {"title": title, "icon": icon, "link": link, "active": active}
+    try:
+        link = reverse(f"admin:{model.replace('.', '_')}_{view or 'changelist'}")
+    except NoReverseMatch:
+        return None
+    item = {"title": title, "icon": icon, "link": link, "active": _is_active(request.path, target, link)}
     if target in BADGES:
         counts, variant = BADGES[target]
         if globals()[counts.rpartition(".")[2]](request):
@@ -138,29 +157,59 @@ def _item(request: HttpRequest, title: str, icon: str, target: str) -> dict[str,
     return item
 
 
+def _is_active(path: str, target: str, link: str) -> bool:
+    """Whether a path belongs to an entry: the longest link that it starts with is the one."""
+    within = [reverse(f"admin:django_celery_beat_{name}_changelist") for name in WITHIN.get(target, ())]
+    if ":" in target:
+        return path == link
+    return path.startswith((link, *within)) and path not in _pages_of_their_own()
+
+
+def _pages_of_their_own() -> set[str]:
+    pages = set()
+    for _, entries in SIDEBAR:
+        for _, _, target in entries:
+            model, _, view = target.partition(":")
+            if view:
+                try:
+                    pages.add(reverse(f"admin:{model.replace('.', '_')}_{view}"))
+                except NoReverseMatch:
+                    continue
+    return pages
+
+
 def _may_view(request: HttpRequest, target: str) -> bool:
-    app, _, model = target.partition(":")[0].partition(".")
     user: Any = request.user
+    if target in MAY_SEE:
+        return MAY_SEE[target](user)
+    if target in RIGHTS:
+        return user.has_perm(RIGHTS[target])  # type: ignore[no-any-return]
+    app, _, model = target.partition(":")[0].partition(".")
     return user.has_perm(f"{app}.view_{model}") or user.has_perm(f"{app}.change_{model}")
 
 
 def approvals_badge(request: HttpRequest) -> int | str:
-    """How many distributions wait for an approval; they are few, and a partial index knows them."""
-    return Distribution.objects.filter(status=Distribution.Status.ALLOCATED).count() or ""
+    """How many distributions wait for an approval."""
+    return _shown(request, "approvals")
 
 
 def alerts_badge(request: HttpRequest) -> int | str:
-    return Alert.objects.filter(resolved_at__isnull=True).count() or ""
+    return _shown(request, "alerts")
 
 
 def dead_badge(request: HttpRequest) -> int | str:
-    """How many rewards failed for good; a partial index knows them."""
-    return dead_rewards() or ""
+    """How many rewards failed for good."""
+    return _shown(request, "dead")
 
 
 def moderation_badge(request: HttpRequest) -> int | str:
-    """How many cases wait for a moderator; an index knows them."""
-    return Case.objects.filter(status=Case.Status.PENDING_MODERATION)[: MOST_WAITING + 1].count() or ""
+    """How many cases wait for a moderator."""
+    return _shown(request, "moderation")
+
+
+def _shown(request: HttpRequest, name: str) -> int | str:
+    count = figures(request).get(name) or 0
+    return f"{MOST_SHOWN}+" if count > MOST_SHOWN else count or ""
 
 
 def environment(request: HttpRequest) -> list[str] | None:

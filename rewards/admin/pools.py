@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse_lazy
@@ -40,8 +40,10 @@ from rewards.admin.common.rights import PayoutRights
 from rewards.admin.common.rule_form import Asks, RuleAdmin, RuleField, checked_rule
 from rewards.admin.common.rule_words import rule_in_words
 from rewards.admin.common.tables import Table
+from rewards.admin.liability import liability_page, may_see_liability
 from rewards.admin.rule_preview import Period, preview_page
 from rewards.admin.running import run_now
+from rewards.admin.trends import may_see_trends, trends_page
 from rewards.common.amounts import InvalidAmount, to_units
 from rewards.common.errors import RewardsError
 from rewards.jobs.models import JobRun
@@ -126,6 +128,7 @@ class PoolAdmin(PayoutRights, RuleAdmin, HistoryAdmin):
     list_display = ["title", "account_balance", "share_shown", "approval_shown", "next_payout_shown", "active"]
     ordering = ["slug"]
     actions = None
+    actions_list = ["trends", "liability"]
     actions_detail = ["run_now", "preview", "top_up"]
     readonly_fields = ["slug", "currency", "account_balance", "next_payout_shown", "rule_words", "updated_at"]
     fieldsets = [
@@ -180,6 +183,22 @@ class PoolAdmin(PayoutRights, RuleAdmin, HistoryAdmin):
     @display(description="Rule")
     def rule_shown(self, pool: Pool) -> SafeString:
         return json_block(pool.rule)
+
+    # ---------------------------------------------------------------------------------------------- pages of their own
+
+    def has_trends_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_see_trends(request.user)
+
+    def has_liability_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_see_liability(request.user)
+
+    @action(description="Trends", url_path="trends", icon="monitoring", permissions=["trends"])
+    def trends(self, request: HttpRequest) -> HttpResponse:
+        return trends_page(request, self)
+
+    @action(description="Liability and runway", url_path="liability", icon="savings", permissions=["liability"])
+    def liability(self, request: HttpRequest) -> HttpResponseBase:
+        return liability_page(request, self)
 
     # ------------------------------------------------------------------------------------------------------- what to do
 

@@ -72,9 +72,13 @@ def seal_lag() -> tuple[int, float]:
 
 
 def _unsealed_after(seal: AuditSeal | None) -> tuple[int, float]:
-    waiting = AuditEvent.objects.filter(Place.after_seal(seal).before()).aggregate(
-        n=Count("id"), oldest=Min("timestamp")
-    )
+    return unsealed_after(Place.after_seal(seal))
+
+
+def unsealed_after(place: Place, at_most: int | None = None) -> tuple[int, float]:
+    """How many events come after a place, of the first so many, and the age of the oldest of them in seconds."""
+    later = AuditEvent.objects.filter(place.before()).order_by("transaction_number", "id")
+    waiting = later[:at_most].aggregate(n=Count("id"), oldest=Min("timestamp"))
     seconds = (timezone.now() - waiting["oldest"]).total_seconds() if waiting["oldest"] else 0.0
     return waiting["n"], max(0.0, seconds)
 

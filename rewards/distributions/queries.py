@@ -433,7 +433,7 @@ def period_states(at: datetime, programme: str | None = None, limit: int = 50) -
         opened = opened.filter(Q(programme=programme) | Q(programme__startswith=f"{programme}:"))
     else:
         opened = opened.exclude(programme__in=programmes_without_periods())
-    return states + [_opened(distribution, at) for distribution in opened[:limit]]
+    return states + [state_of(distribution, at) for distribution in opened[:limit]]
 
 
 def _not_opened(programme: str, period: Any, at: datetime) -> PeriodState:
@@ -442,7 +442,8 @@ def _not_opened(programme: str, period: Any, at: datetime) -> PeriodState:
     return PeriodState(programme, period.key, "missed" if missed else "due", "not opened yet", None)
 
 
-def _opened(distribution: Distribution, at: datetime) -> PeriodState:
+def state_of(distribution: Distribution, at: datetime) -> PeriodState:
+    """Where the period of a distribution stands."""
     stuck_after = timedelta(minutes=param("distributions.stuck_after_minutes"))
     state, note = "running", distribution.status
     if distribution.status in (Status.PAID, Status.CANCELLED, Status.REVERSED):
@@ -460,11 +461,19 @@ def waits_for_approval(distribution: Distribution) -> bool:
     return distribution.status == Status.ALLOCATED
 
 
-def unfinished_states(at: datetime, limit: int = 200) -> list[PeriodState]:
-    """The distributions that are not done, oldest first: running, waiting for approval, failed, stuck."""
-    done = [Status.PAID, Status.CANCELLED, Status.REVERSED]
-    left = Distribution.objects.select_related("currency").exclude(status__in=done).order_by("starts_at", "pk")
-    return [_opened(distribution, at) for distribution in left[:limit]]
+DONE = (Status.PAID, Status.CANCELLED, Status.REVERSED)
+MOST_UNFINISHED = 200
+
+
+def unfinished() -> QuerySet[Distribution]:
+    """The oldest distributions that are not done: running, waiting for approval, failed, stuck."""
+    left = Distribution.objects.exclude(status__in=DONE).order_by("starts_at", "pk")
+    return left.select_related("currency")[:MOST_UNFINISHED]
+
+
+def unfinished_states(at: datetime) -> list[PeriodState]:
+    """Where the distributions stand that are not done, oldest first."""
+    return [state_of(distribution, at) for distribution in unfinished()]
 
 
 def paid_by_day(since: datetime, zone: ZoneInfo) -> list[tuple[Currency, str, date, int]]:
@@ -472,9 +481,11 @@ def paid_by_day(since: datetime, zone: ZoneInfo) -> list[tuple[Currency, str, da
     counted = Distribution.objects.filter(starts_at__gte=since, paid_amount__gt=0).exclude(status=Status.REVERSED)
     days = (
         counted.annotate(day=TruncDate("starts_at", tzinfo=zone))
-        .values("currency", "programme", "day")
+        .values_list("currency", "currency__code", "currency__decimals", "programme", "day")
         .annotate(total=Sum("paid_amount"))
         .order_by("programme", "day")
     )
-    currencies = Currency.objects.in_bulk({row["currency"] for row in days})
-    return [(currencies[row["currency"]], row["programme"], row["day"], int(row["total"])) for row in days]
+    return [
+        (Currency(pk=pk, code=code, decimals=decimals), programme, day, int(total))
+        for pk, code, decimals, programme, day, total in days
+    ]

@@ -18,8 +18,8 @@ def newest_runs() -> dict[str, JobRun]:
     """The newest run of each scheduled job, by the name of the job: one look into an index a job."""
     runs = JobRun.objects.filter(job=OuterRef("job_name")).order_by("-started_at").values("pk")
     tasks = PeriodicTask.objects.annotate(job_name=Replace("task", Value(task_name("")), Value("")))
-    ids = set(tasks.annotate(newest=Subquery(runs[:1])).values_list("newest", flat=True))
-    return {run.job: run for run in JobRun.objects.filter(pk__in=ids - {None})}
+    newest = tasks.annotate(newest=Subquery(runs[:1])).values("newest")
+    return {run.job: run for run in JobRun.objects.filter(pk__in=newest)}
 
 
 def runs_by_itself(job: str) -> bool:

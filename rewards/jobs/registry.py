@@ -49,7 +49,7 @@ JOBS: dict[str, Job] = {
     "sweep": Job("Continue payouts that a process left unfinished.", Every(60)),
     "drain_pending": Job("Pay the pending rewards that are due.", Every(60)),
     "export_partners": Job("Send special partners' hourly rewards to the partner database.", Every(300)),
-    "check_ledger": Job("Prove the promises of the ledger.", Every(3_600)),
+    "check_ledger": Job("Prove the ledger's promises; watch for missed periods and nearly dry pools.", Every(3_600)),
     "seal_audit": Job("Seal the audit events that are settled.", Every(60)),
     "mail_alerts": Job("Mail new alerts to ADMINS.", Every(60)),
     # At an open hour the clean-up would run 24 times a day; once a day is the interval, whenever it started.

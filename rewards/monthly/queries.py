@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -25,15 +26,23 @@ def due_months(at: datetime) -> list[Month]:
 
     From the month on since when a category is active; earlier ones are started by hand or through the API.
     """
-    since = RankingCategory.objects.filter(active=True).aggregate(first=Min("active_since"))["first"]
-    if since is None:
-        return []
+    since = active_since()
+    return months_without_job(since, MonthlyRewardJob.objects.filter(year__gte=since.year - 1), at) if since else []
+
+
+def active_since() -> datetime | None:
+    """Since when there has been a category that is active now."""
+    return RankingCategory.objects.filter(active=True).aggregate(first=Min("active_since"))["first"]
+
+
+def months_without_job(since: datetime, jobs: Iterable[MonthlyRewardJob], at: datetime) -> list[Month]:
+    """The months from that of `since` on that are due at `at` and have none of these jobs, oldest first."""
     month, last = Month.containing(since, settings.REWARDS_TIME_ZONE), previous_month(at - DUE_AFTER)
     months = []
     while (month.year, month.month) <= (last.year, last.month):
         months.append(month)
         month = month.next()
-    done = set(MonthlyRewardJob.objects.filter(year__gte=since.year - 1).values_list("year", "month"))
+    done = {(job.year, job.month) for job in jobs}
     return [month for month in months if (month.year, month.month) not in done]
 
 

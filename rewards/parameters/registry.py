@@ -79,6 +79,9 @@ _ENGINE: dict[str, Definition] = {
     "distributions.stuck_after_minutes": _whole(
         15, 1, 10_080, "A payout that has not moved on for this long is shown as stuck."
     ),
+    "pools.runway_alert_days": _whole(
+        3, 1, 365, "There is an alert when a pool, or another account that pays, will not last so many days."
+    ),
     "api.user_requests_per_minute": _whole(
         600, 1, 1_000_000, "How often a user may call the API. What a machine may stands in its API key."
     ),

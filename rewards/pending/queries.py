@@ -13,6 +13,7 @@ from rewards.pending.models import PendingReward
 from rewards.pending.programme import PENDING
 
 DURATIONS_LOOKED_AT = 1_000
+MOST_COUNTED = 100_000
 
 Status = PendingReward.Status
 
@@ -43,6 +44,11 @@ def metrics() -> dict[str, Any]:
         "dead": dead_rewards(),
         "durations": _durations(paid),
     }
+
+
+def queue_depth() -> int:
+    """How many rewards are queued, counted up to a hundred thousand."""
+    return PendingReward.objects.filter(status=Status.QUEUED)[:MOST_COUNTED].count()
 
 
 def dead_rewards() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -89,8 +90,13 @@ def accrued_to(pool: Pool, starts_at: datetime, ends_at: datetime, currency_id: 
 
 def top_ups_of(pool: Pool) -> QuerySet[Any]:
     """What operators added to periods of a pool, without what was reversed; `period_key` says to which."""
+    return top_ups([pool.account_code])
+
+
+def top_ups(account_codes: Sequence[str]) -> QuerySet[Any]:
+    """The same for the pools with these accounts."""
     transfers = Transfer.objects.filter(
-        journal__kind=TOP_UP, credit_account__code=pool.account_code, reverses=None, reversals=None
+        journal__kind=TOP_UP, credit_account__code__in=account_codes, reverses=None, reversals=None
     )
     return transfers.annotate(period_key=Cast(KeyTextTransform("period", "journal__metadata"), CharField()))
 
@@ -116,12 +122,25 @@ def untaken_carries(programme: str, starts_at: datetime, currency_id: int) -> li
 # ------------------------------------------------------------------------------------------------- which periods to do
 
 
-def first_instant(pool: Pool) -> datetime | None:
-    """When the periods of a pool begin: with the first vote, or with an earlier period that was topped up."""
+def first_instants(pools: Iterable[Pool]) -> dict[int, datetime | None]:
+    """By the pool's id when its periods begin: with the first vote, or with an earlier period that was topped up."""
     first_vote = first_vote_at()
-    key = top_ups_of(pool).aggregate(first=Min("period_key"))["first"]
-    top_up = calendar_of(pool).parse(key).start if key else None
-    return min((instant for instant in (first_vote, top_up) if instant is not None), default=None)
+    wanted = {pool.account_code: pool for pool in pools}
+    keys = (
+        top_ups(list(wanted))
+        .values_list("credit_account__code")
+        .annotate(first=Min("period_key"))
+        .values_list("credit_account__code", "first")
+    )
+    topped = {code: calendar_of(wanted[code]).parse(key).start for code, key in keys}
+    return {
+        pool.pk: min((each for each in (first_vote, topped.get(code)) if each is not None), default=None)
+        for code, pool in wanted.items()
+    }
+
+
+def first_instant(pool: Pool) -> datetime | None:
+    return first_instants([pool])[pool.pk]
 
 
 def waiting_for_approval() -> Q:
@@ -160,13 +179,37 @@ def next_payout(pool: Pool, at: datetime) -> PoolPeriod:
 
 def next_in_line(pool: Pool) -> PoolPeriod | None:
     """The oldest period that is opened and not done, else the one after the newest; found by index, not by walking."""
-    of_pool, calendar = Distribution.objects.filter(programme=pool.programme), calendar_of(pool)
-    unfinished = of_pool.exclude(status__in=SETTLED).exclude(waiting_for_approval())
-    oldest = unfinished.order_by("starts_at").first()
-    if oldest is not None:
-        return calendar.parse(oldest.period_key)
-    newest = of_pool.order_by("-starts_at").first()
-    if newest is not None:
-        return calendar.after(calendar.parse(newest.period_key))
-    first = first_instant(pool)
-    return calendar.containing(first) if first else None
+    of_pool = Distribution.objects.filter(programme=pool.programme)
+    standing = oldest_unfinished(of_pool).first() or newest_opened(of_pool).first()
+    return period_in_line(pool, standing) if standing else first_period(pool, first_instant(pool))
+
+
+def first_period(pool: Pool, first: datetime | None) -> PoolPeriod | None:
+    """The period that holds the instant with which the pool's periods begin."""
+    return calendar_of(pool).containing(first) if first else None
+
+
+def period_in_line(pool: Pool, standing: Distribution) -> PoolPeriod:
+    """The period that is next: that of `standing` while it is not done, else the one after it.
+
+    `standing` is the pool's oldest distribution that is not done, else its newest one.
+    """
+    calendar = calendar_of(pool)
+    period = calendar.parse(standing.period_key)
+    return calendar.after(period) if is_settled(standing) else period
+
+
+def oldest_unfinished(of_pool: QuerySet[Distribution]) -> QuerySet[Distribution]:
+    """Of a pool's distributions the oldest that is neither done nor waits for an approval."""
+    return of_pool.exclude(status__in=SETTLED).exclude(waiting_for_approval()).order_by("starts_at")[:1]
+
+
+def newest_opened(of_pool: QuerySet[Distribution]) -> QuerySet[Distribution]:
+    return of_pool.order_by("-starts_at")[:1]
+
+
+def is_settled(distribution: Distribution) -> bool:
+    """Whether it is done, or waits for an approval, so that the period after it is next."""
+    limit = distribution.approval_limit
+    waits = distribution.status == Status.ALLOCATED and limit is not None and distribution.amount >= limit
+    return distribution.status in SETTLED or waits

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from rewards.jobs.progress import Progress
 from rewards.ledger.checks import Finding, prove
 from rewards.management.base import run_as_job
+from rewards.pools.runway import watch
 
 
 class Command(BaseCommand):
@@ -24,7 +26,7 @@ class Command(BaseCommand):
                 if not finding.holds:
                     broken.append(finding)
 
-            return prove(show)
+            return {**prove(show), **watch(timezone.now())}
 
         run_as_job(self, "check_ledger", work)
         if broken:

@@ -131,35 +131,6 @@ def test_a_viewer_sees_every_list_and_row_of_ours_and_may_change_none(sign_in) -
         assert viewer.post(page(model, "add"), {}).status_code == 403, model
 
 
-def test_the_dashboard_answers_in_few_queries_whether_everybody_is_paid(sign_in) -> None:
-    root = sign_in()
-    statements = get(root, reverse("admin:index"))
-    refuse_counting(statements)
-    assert len(statements) <= 50, "\n".join(statements)
-    shown = root.get(reverse("admin:index")).content.decode()
-    assert "Somebody is not paid." in shown
-    assert "pool_hourly 2026-11-20T08 waits for approval." in shown
-    assert "pool_hourly 2026-11-20T09 is stuck" in shown
-    assert "9 hold" in shown
-    assert "pool_nearly_dry treasury" in shown
-
-
-def test_the_dashboard_says_who_paused_payouts_and_why(sign_in) -> None:
-    root = sign_in()
-    root.post(reverse("admin:rewards_parameter_pause"), {"reason": "Numbers look odd"})
-    shown = root.get(reverse("admin:index")).content.decode()
-    assert "Payouts are paused" in shown
-    assert "by root: Numbers look odd" in shown
-
-
-def test_the_dashboard_of_someone_without_rights_shows_nothing_but_says_whom_to_ask(make_user) -> None:
-    client = Client()
-    client.force_login(make_user("newcomer", is_staff=True))
-    shown = client.get(reverse("admin:index")).content.decode()
-    assert "Ask an administrator" in shown
-    assert "pool_hourly" not in shown
-
-
 def test_a_distribution_shows_its_rule_in_words_its_slices_and_its_curve(sign_in, paid_hour) -> None:
     shown = sign_in().get(page(Distribution, "change", paid_hour.pk)).content.decode()
     assert "top10: 20% to the first 10 places, shared equally." in shown
