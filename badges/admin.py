@@ -588,7 +588,7 @@ def badges_of(request: HttpRequest, user: User) -> tuple[str, Table, str, str] |
         )
         for each in awards[:AWARDS_SHOWN]
     ]
-    table = Table(["Badge", "For", "Given", "State"], rows, empty="No badge yet.")
+    table = Table(["Badge", "For", "Given", "State"], rows, empty="No badge yet: they are given hourly, as earned.")
     return "Badges", table, f"{admin_url(BadgeAward)}?user__id__exact={user.pk}", "All badges"
 
 

@@ -20,7 +20,7 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from leaderboard.models import Board, Entry, Standings
-from leaderboard.queries import points_text
+from leaderboard.queries import own_places, points_text
 from leaderboard.services import refresh_board
 from rewards.activity.checks import is_metric
 from rewards.activity.models import Counter
@@ -32,9 +32,11 @@ from rewards.admin.common.lists import distinct_values
 from rewards.admin.common.readonly import ReadOnlyAdmin
 from rewards.admin.common.tables import Table
 from rewards.admin.running import run_now
+from rewards.admin.users import on_the_page_of_a_user
 from rewards.audit.services import record
 from rewards.ledger.models import Currency
 from rewards.parameters.services import param
+from rewards.users.models import User
 
 JOB = "refresh_leaderboards"
 RUN = "django_celery_beat.change_periodictask"
@@ -353,3 +355,27 @@ class StandingsAdmin(ReadOnlyAdmin):
         if standings.closed:
             return badge("none", "closed")
         return badge("missed", "stale") if is_stale(standings, timezone.now()) else badge("done", "fresh")
+
+
+# ------------------------------------------------------------------------------------------------ on the page of a user
+
+
+def places_of(request: HttpRequest, user: User) -> tuple[str, Table, str, str] | None:
+    """Where a user stood on each board at its last refresh, for whoever may see boards."""
+    if not request.user.has_perm("leaderboard.view_board"):  # type: ignore[union-attr]
+        return None
+    rows = [
+        (
+            link_to(place.board),
+            f"{grouped(place.me.rank)} of {grouped(place.users)}" if place.me else "–",
+            place.points if place.me else "none",
+            place.as_of or "never refreshed",
+        )
+        for place in own_places(user, timezone.now())
+    ]
+    empty = "There is no active board. Boards are made under Boards."
+    table = Table(["Board", "Place", "Points", "As of"], rows, frozenset({"Place", "Points"}), empty)
+    return "Ranks on boards", table, admin_url(Board), "All boards"
+
+
+on_the_page_of_a_user(places_of)

@@ -9,6 +9,7 @@ from rewards.admin import (  # noqa: F401  importing registers
     cases,
     chain,
     claims,
+    corrections,
     deployments,
     distributions,
     jobs,

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, OuterRef, QuerySet, Subquery, Sum, prefetch_related_objects
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -17,16 +17,19 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import BooleanRadioFilter, RadioFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 
 from rewards.admin.common.confirm import page_context
 from rewards.admin.common.display import admin_url, amount, json_block, link_to, signed_units, units
 from rewards.admin.common.history import HistoryAdmin
 from rewards.admin.common.lists import BigList, users_found, value_filter
 from rewards.admin.common.readonly import ReadOnlyAdmin
+from rewards.admin.common.rights import CorrectionRights
 from rewards.admin.common.tables import Table
+from rewards.admin.corrections import can_be_taken_back, correct_url
 from rewards.admin.csv_lists import JournalsCsv, TransfersCsv
 from rewards.admin.statement_csv import StatementCsv
-from rewards.ledger.models import DEBT, Account, BalanceChange, Currency, Journal, Transfer
+from rewards.ledger.models import DEBT, Account, BalanceChange, Correction, Currency, Journal, Transfer
 from rewards.ledger.services import StatementLine, balance, statement
 
 STATEMENT_LINES = 50
@@ -70,7 +73,7 @@ class OwnerFilter(RadioFilter):
 
 
 @admin.register(Account)
-class AccountAdmin(StatementCsv, BigList, ReadOnlyAdmin):
+class AccountAdmin(StatementCsv, CorrectionRights, BigList, ReadOnlyAdmin):
     empty_hint = "Accounts are created by the first transfer that needs them."
     list_display = ["owner", "code", "currency", "balance_now", "floor", "statement_link"]
     list_filter = [OwnerFilter, ("currency", RelatedDropdownFilter)]
@@ -126,8 +129,14 @@ class AccountAdmin(StatementCsv, BigList, ReadOnlyAdmin):
             "table": statement_table(account, lines),
             "first_page": "before" not in request.GET,
             "older": lines[-1].cursor if len(lines) == STATEMENT_LINES else None,
+            "correct_url": self._correct_url(request, account),
         }
         return TemplateResponse(request, "admin/statement.html", context)
+
+    def _correct_url(self, request: HttpRequest, account: Account) -> str:
+        """Where a user's own account is corrected, for who may; empty for any other account and person."""
+        own = account.user_id is not None and account.code == "" and account.user_id != request.user.pk
+        return correct_url(account.user_id, account.currency) if own and self.has_correct_permission(request) else ""
 
     def _lines(self, account: Account, before: str | None) -> list[StatementLine]:
         try:
@@ -173,19 +182,20 @@ def other_side(line: StatementLine) -> SafeString | str:
 
 
 @admin.register(Journal)
-class JournalAdmin(JournalsCsv, BigList, ReadOnlyAdmin):
+class JournalAdmin(JournalsCsv, CorrectionRights, BigList, ReadOnlyAdmin):
     empty_hint = "Nothing was posted yet."
     list_display = ["key", "kind", "created_at", "actor_name", "reason"]
     list_filter = [value_filter(Journal, "kind", "kind")]
     list_select_related = ["actor"]
     search_fields = ["key"]
     search_help_text = "Start of a key, such as pool_hourly:2026-11"
+    actions_detail = ["take_back"]
     fieldsets = [
-        (None, {"fields": ["key", "kind", "created_at", "actor_name", "reason", "source"]}),
+        (None, {"fields": ["key", "kind", "created_at", "actor_name", "reason", "source", "correction_shown"]}),
         ("Transfers", {"fields": ["transfers_shown"]}),
         ("Further", {"fields": ["metadata_shown", "fingerprint"]}),
     ]
-    readonly_fields = ["actor_name", "transfers_shown", "metadata_shown"]
+    readonly_fields = ["actor_name", "transfers_shown", "metadata_shown", "correction_shown"]
 
     def find(self, queryset: QuerySet[Journal], term: str) -> QuerySet[Journal]:
         return queryset.filter(key__startswith=term)
@@ -193,6 +203,30 @@ class JournalAdmin(JournalsCsv, BigList, ReadOnlyAdmin):
     @display(description="By")
     def actor_name(self, journal: Journal) -> SafeString | str:
         return link_to(journal.actor) if journal.actor else "the system"
+
+    def get_fieldsets(self, request: HttpRequest, obj: Journal | None = None) -> Any:
+        if obj is not None and hasattr(obj, "correction"):
+            return self.fieldsets
+        plain = [name for name in self.fieldsets[0][1]["fields"] if name != "correction_shown"]
+        return [(None, {"fields": plain}), *self.fieldsets[1:]]
+
+    @display(description="Correction")
+    def correction_shown(self, journal: Journal) -> SafeString | str:
+        return link_to(journal.correction)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        found = Correction.objects.filter(journal=object_id).select_related("taken_back_by").first()
+        stands = found is not None and can_be_taken_back(found)
+        return super().get_actions_detail(request, object_id) if stands else []
+
+    @action(
+        description="Take back", url_path="take-back", icon="undo", variant=ActionVariant.DANGER,
+        permissions=["correct"],
+    )  # fmt: skip
+    def take_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the page of its correction that asks."""
+        correction = get_object_or_404(Correction, journal=object_id)
+        return HttpResponseRedirect(reverse("admin:rewards_correction_take_back", args=[correction.pk]))
 
     @display(description="Metadata")
     def metadata_shown(self, journal: Journal) -> SafeString | str:

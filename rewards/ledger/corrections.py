@@ -43,11 +43,17 @@ def daily_limit(currency: Currency) -> int:
 
 def left_today(actor: User, currency: Currency, at: datetime) -> int:
     """What is left of the limit of `actor` on the day of `at`, in minor units; never below zero."""
+    return max(0, daily_limit(currency) - done_today(actor, at, currency).get(currency.pk, 0))
+
+
+def done_today(actor: User, at: datetime, *currencies: Currency) -> dict[int, int]:
+    """Currency id → what `actor` has given and taken together on the day of `at`, in minor units."""
     today = Day.containing(at, settings.REWARDS_TIME_ZONE)
-    done = Correction.objects.filter(
-        actor=actor, currency=currency, created_at__gte=today.start, created_at__lt=today.end
-    )
-    return max(0, daily_limit(currency) - int(done.aggregate(total=Sum(Abs("amount"), default=0))["total"]))
+    done = Correction.objects.filter(actor=actor, created_at__gte=today.start, created_at__lt=today.end)
+    if currencies:
+        done = done.filter(currency__in=currencies)
+    totals = done.order_by().values_list("currency").annotate(total=Sum(Abs("amount")))
+    return {currency_id: int(total) for currency_id, total in totals}
 
 
 def correct(
@@ -77,7 +83,7 @@ def correct(
         first = Correction.objects.filter(journal__key=journal_key).select_related("journal").first()
         if first is not None:
             return _same(first, user, currency, amount, against)
-        _require_allowed(user, currency, amount, actor, at)
+        require_allowed(user, currency, amount, actor, at)
         own, other = user_account(user, currency), system_account(against, currency)
         debit, credit = (other, own) if amount > 0 else (own, other)
         journal = post(
@@ -102,7 +108,7 @@ def take_back(correction: Correction, *, reason: str, actor: User, at: datetime)
         if done is not None or correction.takes_back_id is not None:
             raise AlreadyReversed("It was taken back already, or takes something back itself. Post a new correction.")
         user, currency, amount = correction.user, correction.currency, -correction.amount
-        _require_allowed(user, currency, amount, actor, at)
+        require_allowed(user, currency, amount, actor, at)
         return _note(
             reverse(journal, reason, actor), user=user, currency=currency, amount=amount,
             against=correction.against, actor=actor, at=at, takes_back=correction,
@@ -129,7 +135,8 @@ def _same(first: Correction, user: User, currency: Currency, amount: int, agains
     return first
 
 
-def _require_allowed(user: User, currency: Currency, amount: int, actor: User, at: datetime) -> None:
+def require_allowed(user: User, currency: Currency, amount: int, actor: User, at: datetime) -> None:
+    """Raise `OwnCorrection` or `CorrectionLimit` where `actor` may not correct it; who posts holds `actor`'s row."""
     if user.pk == actor.pk:
         raise OwnCorrection
     left = left_today(actor, currency, at)

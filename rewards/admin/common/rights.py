@@ -49,3 +49,8 @@ class CaseRights:
 
     def has_unseal_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return _holds(request, "rewards.view_sealedverdict")
+
+
+class CorrectionRights:
+    def has_correct_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _holds(request, "rewards.post_correction")
