@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from django.http import HttpRequest
@@ -9,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from rewards.admin.common.charts import Chart, bar_chart, curve_chart
 from rewards.admin.common.display import admin_url, amount, badge, duration, grouped, link_to, pretty_json
+from rewards.admin.common.preview import evenness_in_words, lorenz_chart
 from rewards.admin.common.rule_words import rule_in_words
 from rewards.admin.common.tables import Table
 from rewards.audit.models import AuditEvent
@@ -30,6 +32,7 @@ def detail_context(request: HttpRequest, distribution: Distribution) -> dict[str
         "tiers": _tier_table(slices, currency.code),
         "tier_chart": _tier_chart(slices, currency.code) if slices else None,
         "curve": _curve(distribution),
+        "lorenz": _lorenz(distribution),
         "rule_words": rule_in_words(distribution.rule),
         "rule_json": pretty_json(distribution.rule),
         "log": _log(distribution),
@@ -133,6 +136,15 @@ def _curve(distribution: Distribution) -> Chart | None:
         summary=f"The first place gets {grouped(units(first))} {code}, place {grouped(points[-1][0])} gets "
         f"{grouped(units(last))} {code}.",
     )
+
+
+def _lorenz(distribution: Distribution) -> Chart | None:
+    """How evenly it was spread, as kept when it was allocated; nothing of payouts from before it was kept."""
+    kept = distribution.results.get("evenness")
+    if not kept:
+        return None
+    curve = [Fraction(share) for share in kept["lorenz"]]
+    return lorenz_chart({"Payout": curve}, evenness_in_words(curve, Fraction(kept["gini"])))
 
 
 def _log(distribution: Distribution) -> list[tuple[str, Any]]:

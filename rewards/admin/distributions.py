@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -21,6 +21,7 @@ from unfold.enums import ActionVariant
 
 from rewards.admin.common.confirm import Question, ask_then_do, page_context
 from rewards.admin.common.display import admin_url, amount, badge, duration, grouped, json_block, link_to, units
+from rewards.admin.common.downloads import Exported, csv_download, file_name
 from rewards.admin.common.lists import BigList, users_found, value_filter
 from rewards.admin.common.readonly import ReadOnlyAdmin
 from rewards.admin.common.rights import PayoutRights
@@ -30,18 +31,27 @@ from rewards.admin.csv_lists import DistributionsCsv, RewardsCsv
 from rewards.admin.distribution_page import detail_context
 from rewards.admin.late_events import late_events_page
 from rewards.admin.reversing import reverse_page
-from rewards.admin.rule_preview import period_of, preview_page
+from rewards.admin.simulator import address_of, simulator_page
 from rewards.distributions import services
 from rewards.distributions.corrections import clawback_preview
 from rewards.distributions.models import Distribution, Reward
 from rewards.distributions.programmes import registered_programmes
-from rewards.distributions.queries import period_states, receipt, status_of, verify, waits_for_approval
+from rewards.distributions.queries import (
+    period_states,
+    receipt,
+    reward_lines,
+    status_of,
+    verify,
+    waits_for_approval,
+)
+from rewards.users.models import User
 
 Status = Distribution.Status
 
 LARGEST_VERIFIED_HERE = 100_000
 WAITS = "waits for approval"
 PERIODS_SHOWN = 100
+EXPORTED = ("period", "user", "position", "rank", "score", "amount", "status", "currency")
 
 WITH_ACCOUNTS = Distribution.objects.select_related("currency", "source_account__currency", "source_account__user")
 
@@ -61,8 +71,8 @@ class DistributionAdmin(DistributionsCsv, PayoutRights, RuleAdmin, BigList, Read
     search_fields = ["period_key"]
     search_help_text = "Programme or period, such as pool_daily 2026-11"
     change_form_template = "admin/distribution.html"
-    actions_list = ["periods"]
-    actions_detail = ["approve", "reject", "retry", "preview", "late", "reverse", "verify"]
+    actions_list = ["periods", "simulator"]
+    actions_detail = ["approve", "reject", "retry", "preview", "late", "reverse", "verify", "export"]
 
     def find(self, queryset: QuerySet[Distribution], term: str) -> QuerySet[Distribution]:
         for word in term.split():
@@ -179,7 +189,24 @@ class DistributionAdmin(DistributionsCsv, PayoutRights, RuleAdmin, BigList, Read
 
     @action(description="Preview another rule", url_path="preview", icon="tune", permissions=["view"])
     def preview(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return preview_page(request, self, period_of(self._distribution(request, object_id)), timezone.now())
+        return HttpResponseRedirect(address_of(str(self._distribution(request, object_id).pk)))
+
+    @action(description="Policy simulator", url_path="simulator", icon="tune", permissions=["view"])
+    def simulator(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return simulator_page(request, self, timezone.now())
+
+    @action(description="Export CSV", url_path="export", icon="download", permissions=["view"])
+    def export(self, request: HttpRequest, object_id: str) -> StreamingHttpResponse:
+        """Its rows by place: who got what, and whether it is paid."""
+        distribution, now = self._distribution(request, object_id), timezone.now()
+        exported = Exported(
+            cast(User, request.user), "rewards of a distribution", {"distribution": [str(distribution)]}
+        )
+        name = file_name(now, "rewards", distribution.programme, distribution.period_key)
+        rows = ((*line, distribution.currency.code) for line in reward_lines(distribution))
+        return csv_download(name, EXPORTED, rows, exported=exported)
 
     @action(description="Late events", url_path="late-events", icon="schedule", permissions=["view"])
     def late(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -258,7 +285,7 @@ def possible_actions(distribution: Distribution) -> set[str]:
     if distribution.paid_amount and distribution.status in (Status.PAYING, Status.PAID, Status.FAILED):
         possible.add("reverse")
     if distribution.allocated_at:
-        possible.add("verify")
+        possible |= {"verify", "export"}
     if distribution.late_events:
         possible.add("late")
     return possible

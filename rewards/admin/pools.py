@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -41,7 +41,6 @@ from rewards.admin.common.rule_form import Asks, RuleAdmin, RuleField, checked_r
 from rewards.admin.common.rule_words import rule_in_words
 from rewards.admin.common.tables import Table
 from rewards.admin.liability import liability_page, may_see_liability
-from rewards.admin.rule_preview import Period, preview_page
 from rewards.admin.running import run_now
 from rewards.admin.trends import may_see_trends, trends_page
 from rewards.common.amounts import InvalidAmount, to_units
@@ -51,7 +50,7 @@ from rewards.ledger.models import Account
 from rewards.ledger.services import balance
 from rewards.pools.inputs import MEASURES, check_pool_rule
 from rewards.pools.models import Accrual, CcRate, PartnerTransfer, Pool, RewardLog, VoteWeight
-from rewards.pools.queries import next_in_line, next_payout
+from rewards.pools.queries import next_in_line
 from rewards.pools.services import forecast, top_up
 from rewards.users.models import User
 
@@ -229,9 +228,8 @@ class PoolAdmin(PayoutRights, RuleAdmin, HistoryAdmin):
         """On the period that is paid next, as far as it has come."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        pool, now = get_object_or_404(Pool.objects.select_related("currency"), pk=object_id), timezone.now()
-        period = Period(pool, pool.programme, next_payout(pool, now).key, pool.rule, pool.tie_policy)
-        return preview_page(request, self, period, now)
+        pool = get_object_or_404(Pool, pk=object_id)
+        return HttpResponseRedirect(f"{reverse('admin:rewards_distribution_simulator')}?snapshot=pool:{pool.slug}")
 
     @action(description="Top up", url_path="top-up", icon="add_card", permissions=["change"])
     def top_up(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -149,7 +149,7 @@ def create_campaign(
     return campaign
 
 
-def change_campaign(campaign_id: int, actor: User | None, at: datetime, **fields: Any) -> Campaign:
+def change_campaign(campaign_id: int, actor: User | None, at: datetime, *, reason: str = "", **fields: Any) -> Campaign:
     """Change `title`, `status` (draft or active) or `SETTINGS`; whoever changes one of `PREPARED` has prepared it.
 
     Raises `UnknownCampaign`, `CampaignOver`, `CampaignInvalid`, `CorrectionStays`, `TooManyRunsDue`, `NotAllowed` for
@@ -171,7 +171,7 @@ def change_campaign(campaign_id: int, actor: User | None, at: datetime, **fields
                 _refuse_too_many_runs(campaign, at)
             if before.keys() & set(PREPARED):
                 campaign.prepared_by = actor or campaign.prepared_by
-            _save(campaign, actor)
+            _save(campaign, actor, reason)
             _tell_of_limit(campaign, before, actor)
     return campaign
 

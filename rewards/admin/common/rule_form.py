@@ -119,15 +119,15 @@ class RuleField(PrettyJsonField):
 class OtherRule(forms.Form):
     """A rule to be tried on what a payout is made of; its own one stands there at first. Nothing is saved."""
 
-    def __init__(self, *args: Any, asks: Asks, currency: Currency, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, asks: Asks, currency: Currency, check: Check = check_rule, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.currency = currency
+        self.currency, self.check = currency, check
         self.fields["rule"] = RuleField(asks=asks, help_text="Nothing is saved.")
         self.fields["rule"].widget.attrs["data-currency"] = currency.pk
         self.fields["tie_policy"] = TiePolicyField(label="Ties")
 
     def clean_rule(self) -> Any:
-        return checked_rule(self.cleaned_data["rule"], self.currency.decimals)
+        return checked_rule(self.cleaned_data["rule"], self.currency.decimals, self.check)
 
     def refuse(self, error: AllocationError) -> None:
         """Say what sharing out by the rule has failed with: at the rule, if that is at fault."""

@@ -1,8 +1,7 @@
-"""Another rule tried, a payout taken back, late events corrected: what the pages show and do."""
+"""A payout taken back, late events corrected: what the pages show and do."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from django.db import transaction
 from django.urls import reverse
 
 from rewards.activity.services import NewEvent, record_events
-from rewards.admin import rule_preview
 from rewards.campaigns.corrections import differences
 from rewards.campaigns.models import Campaign
 from rewards.distributions.models import Distribution
@@ -21,9 +19,7 @@ from rewards.ledger.models import DEBT, WRITE_OFF, Account
 from rewards.pools.services import run_hourly
 from rewards.users.models import User
 
-from .conftest import instant, votes
-
-WINNER = {"rule": "tiers", "tiers": [{"to": 1, "share": "1"}]}
+from .conftest import instant
 
 
 def address(view: str, *args: Any, model: str = "distribution") -> str:
@@ -37,61 +33,6 @@ def said(response: Any) -> str:
 def page(response: Any) -> str:
     assert response.status_code == 200
     return " ".join(response.content.decode().split())
-
-
-class TestAnotherRule:
-    def test_shows_figures_and_who_gains_and_writes_nothing(self, sign_in, paid_hour) -> None:
-        """150 points: 70 for Alice, 40 each for Bob and Carol."""
-        viewer, url = sign_in("Viewer"), address("preview", paid_hour.pk)
-        asked = page(viewer.get(url))
-        assert "Nothing is written" in asked
-        assert "&quot;slices&quot;" in asked
-
-        shown = viewer.post(url, {"rule": json.dumps(WINNER), "tie_policy": "earliest"})
-        text = page(shown)
-        gaining, losing = shown.context["comparison"].gaining, shown.context["comparison"].losing
-        assert [(each.user, each.difference) for each in gaining.largest] == [("alice", 80)]
-        assert [(each.user, each.difference) for each in losing.largest] == [("bob", -40), ("carol", -40)]
-        assert "+80" in text
-        assert "−40" in text
-        assert "By this rule" in text
-        assert "As it is" in text
-        paid_hour.refresh_from_db()
-        assert paid_hour.rule["rule"] == "slices"
-
-    @pytest.mark.parametrize(
-        ("rule", "sentence"),
-        [
-            ("{", "Enter a valid JSON"),
-            ('{"rule": "equal", "by": "age"}', "by: not known here"),
-            ('{"rule": "proportional", "by": "votes"}', "by: there is no measure"),
-        ],
-    )
-    def test_a_mistake_is_said_at_the_rule(self, sign_in, paid_hour, rule, sentence) -> None:
-        form = sign_in().post(address("preview", paid_hour.pk), {"rule": rule, "tie_policy": "same"}).context["form"]
-        assert sentence in str(form.errors["rule"])
-
-    def test_where_the_own_rule_failed_another_one_is_still_tried(self, sign_in, failed_hour) -> None:
-        root, url = sign_in(), address("preview", failed_hour.pk)
-        assert url in page(root.get(address("change", failed_hour.pk)))
-        shown = root.post(url, {"rule": '{"rule": "equal"}', "tie_policy": "earliest"})
-        assert "25 points" in page(shown)
-        assert "comparison" not in shown.context
-
-    def test_of_a_pool_the_period_that_is_paid_next_is_tried(self, sign_in, paid_hour, pools) -> None:
-        votes("2026-11-20T08", "alice", "bob")
-        viewer, url = sign_in("Viewer"), address("preview", pools[0].pk, model="pool")
-        assert "pool_hourly 2026-11-20T08" in page(viewer.get(url))
-        shown = viewer.post(
-            url, {"rule": json.dumps({"rule": "proportional", "by": "votes"}), "tie_policy": "earliest"}
-        )
-        assert shown.context["preview"].amounts.tolist() == [38, 37]
-        assert not Distribution.objects.filter(period_key="2026-11-20T08").exists()
-
-    def test_a_payout_too_large_for_a_page_names_the_command(self, sign_in, paid_hour, monkeypatch) -> None:
-        monkeypatch.setattr(rule_preview, "LARGEST_SHOWN_HERE", 2)
-        text = page(sign_in().get(address("preview", paid_hour.pk)))
-        assert "manage.py preview pool_hourly 2026-11-20T07" in text
 
 
 class TestTakingBack:
