@@ -6,9 +6,14 @@ from typing import Any
 
 import simple_history
 from django.db import models
+from django.db.models.signals import pre_save
+from django.dispatch import receiver
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from simple_history.models import HistoricalRecords
+
+from rewards.common.errors import RewardsError
+from rewards.jobs.registry import JOBS, task_name
 
 
 class JobRun(models.Model):
@@ -79,3 +84,28 @@ simple_history.register(
     records_class=HistoryOfEdits,
     excluded_fields=["last_run_at", "total_run_count", "date_changed"],
 )
+
+
+class ForeignTask(RewardsError):
+    """A schedule runs one of the product's jobs, as it is: without arguments, queue or headers of its own."""
+
+    code = "foreign_task"
+    http_status = 400
+
+
+NOTHING = ("", "[]", "{}", None)
+
+
+@receiver(pre_save, sender=PeriodicTask)
+def refuse_foreign_task(instance: PeriodicTask, **kwargs: Any) -> None:
+    """However it is saved, by the admin, a fixture or a shell. Raises `ForeignTask`.
+
+    The scheduler notes when it fired a task; a row that was slipped past this must not end it.
+    """
+    if getattr(instance, "no_changes", False):
+        return
+    if instance.task not in {task_name(job) for job in JOBS}:
+        raise ForeignTask(f"{instance.task[:100]!r} is not one of the product's jobs.")
+    given = ("args", "kwargs", "queue", "exchange", "routing_key", "headers")
+    if named := [name for name in given if getattr(instance, name) not in NOTHING]:
+        raise ForeignTask(f"A job of the product is run as it is: take out {', '.join(named)}.")
