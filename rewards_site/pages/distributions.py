@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -67,8 +67,8 @@ def seen_by(reader: Any) -> QuerySet[Distribution]:
         return rows.filter(allocated_at__isnull=False)
     seen = Q(status__in=SHOWN_TO_ALL)
     if isinstance(reader, User):
-        own = Reward.objects.filter(user=reader).values("distribution")
-        seen |= Q(approved_at__isnull=False, pk__in=own)
+        own = Reward.objects.filter(distribution=OuterRef("pk"), user=reader)
+        seen |= Q(approved_at__isnull=False) & Q(Exists(own))
     return rows.filter(seen)
 
 
