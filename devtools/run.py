@@ -89,6 +89,7 @@ def announce(port: int, logins: Child) -> None:
         "The product is running; Ctrl-C stops it.",
         "",
         f"Admin      {address}/admin/",
+        f"My page    {address}/me/   (for recipients; /leaderboard/ and /cases/ are open to all)",
         f"API docs   {address}/api/docs/",
     ]
     print("\n" + "".join(f"  {line}\n" for line in [*lines, "", *logins.last_lines]), flush=True)

@@ -43,6 +43,9 @@ PASSWORD = "demo"
 # Login and the role it shows; the administrator is a superuser.
 LOGINS = {"admin": "administrator", "operator": "operator", "approver": "approver", "viewer": "viewer"}
 
+# Those who sign in to the pages for recipients, and what there is to see.
+RECIPIENTS = {"ada.byron": "partner with a deployment", "alan.mathison": "student who plays cases"}
+
 NAMES = (
     "Ada Byron", "Alan Mathison", "Amina Sow", "Anton Weber", "Beatriz Luz", "Bo Lindqvist", "Carla Rossi", "Chen Wei",
     "Dana Novak", "Diego Soto", "Edith Clarke", "Emeka Obi", "Farid Aziz", "Grace Murray", "Hana Sato", "Hugo Brandt",
@@ -105,7 +108,9 @@ def create_logins() -> None:
 
 def login_lines() -> list[str]:
     """What a developer has to know to sign in."""
-    return [f"Login      {name} / {PASSWORD}   ({role})" for name, role in LOGINS.items()]
+    logins = [f"Login      {name} / {PASSWORD}   ({role})" for name, role in LOGINS.items()]
+    recipients = User.objects.filter(username__in=RECIPIENTS).order_by("username").values_list("username", flat=True)
+    return [*logins, *(f"Login      {name} / {PASSWORD}   (recipient: {RECIPIENTS[name]})" for name in recipients)]
 
 
 def create_partners() -> None:
@@ -123,6 +128,10 @@ def create_partners() -> None:
         ],
         ignore_conflicts=True,
     )
+    # Slow by design: hashed once for both, and not again.
+    without = User.objects.filter(username__in=RECIPIENTS, password=NO_PASSWORD)
+    if without.exists():
+        without.update(password=make_password(PASSWORD))
 
 
 def create_rate_and_funds() -> None:

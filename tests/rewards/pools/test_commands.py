@@ -167,6 +167,9 @@ def test_demo_data_has_logins_partners_and_payouts_and_a_second_run_adds_nothing
     admin = User.objects.get(username="admin")
     assert admin.check_password("demo")
     assert admin.is_superuser
+    assert "Login      ada.byron / demo   (recipient" in said
+    ada = User.objects.get(username="ada.byron")
+    assert (ada.check_password("demo"), ada.is_staff) == (True, False)
     assert User.objects.filter(is_staff=True).count() == 4
     assert User.objects.filter(is_special_partner=True).count() == 2
     assert User.objects.filter(has_cc_market=True).count() >= 5
@@ -194,7 +197,9 @@ def test_demo_data_has_logins_partners_and_payouts_and_a_second_run_adds_nothing
 
 @pytest.mark.django_db
 def test_logins_only(in_development, capsys):
-    assert "admin / demo" in run(capsys, "demo_data", logins_only=True)
+    said = run(capsys, "demo_data", logins_only=True)
+    assert "admin / demo" in said
+    assert "recipient" not in said
     assert User.objects.count() == 4
 
 
