@@ -12,7 +12,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.db.models import Subquery
+from django.db.models import IntegerField, Subquery
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -150,10 +152,9 @@ def queue_chart(user: Any, now: datetime, days: int) -> Chart:
     """How many rewards were queued, as the newest run of the drainer before each instant left it: a look an instant."""
     instants = instants_of(now, days)
     runs = JobRun.objects.filter(job="drain_pending", results__queued__isnull=False).order_by("-started_at")
+    runs = runs.annotate(queued=Cast(KeyTextTransform("queued", "results"), IntegerField()))
     looks = {
-        f"at_{number}": Subquery(
-            runs.filter(started_at__gt=earlier, started_at__lte=instant).values("results__queued")[:1]
-        )
+        f"at_{number}": Subquery(runs.filter(started_at__gt=earlier, started_at__lte=instant).values("queued")[:1])
         for number, (earlier, instant) in enumerate(pairwise(instants))
     }
     depths: list[int | None] = list(read_together(User.objects.filter(pk=user.pk), looks).values())
