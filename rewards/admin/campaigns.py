@@ -32,7 +32,7 @@ from rewards.admin.campaign_page import (
 from rewards.admin.campaign_upload import upload_pages
 from rewards.admin.common.confirm import Question, ask_then_do, page_context, sentence_of
 from rewards.admin.common.display import admin_url, amount, grouped, link_to
-from rewards.admin.common.downloads import csv_download
+from rewards.admin.common.downloads import Exported, csv_download
 from rewards.admin.common.history import HistoryAdmin
 from rewards.admin.common.lists import BigList, users_found
 from rewards.admin.common.readonly import ReadOnlyAdmin
@@ -244,7 +244,9 @@ class CampaignAdmin(PayoutRights, RuleAdmin, HistoryAdmin):
         distribution = (paid.filter(pk=run) if run.isdecimal() else paid).first()
         if distribution is None:
             raise Http404
-        return csv_download(f"{campaign.slug}-{distribution.period_key}.csv", EXPORTED, exported_rows(distribution))
+        name = f"{campaign.slug}-{distribution.period_key}.csv"
+        about = Exported(cast(User, request.user), "rewards of a campaign", {"distribution": str(distribution)})
+        return csv_download(name, EXPORTED, exported_rows(distribution), exported=about)
 
     def _campaign(self, request: HttpRequest, object_id: str) -> Campaign:
         if not self.has_view_permission(request):

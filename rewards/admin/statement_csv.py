@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import prefetch_related_objects
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from unfold.decorators import action
@@ -24,7 +24,7 @@ class StatementCsv:
     """To be named before the admin class of accounts, with `statement_csv` among its `actions_detail`."""
 
     @action(description="Statement as CSV", url_path="statement-csv", icon="download", permissions=["view"])
-    def statement_csv(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def statement_csv(self, request: HttpRequest, object_id: str) -> StreamingHttpResponse:
         if not self.has_view_permission(request):  # type: ignore[attr-defined]
             raise PermissionDenied
         account = get_object_or_404(Account.objects.select_related("currency", "user"), pk=object_id)

@@ -15,6 +15,7 @@ from typing import Any, cast
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.utils.text import slugify
@@ -112,7 +113,7 @@ class CsvExport:
         return answer
 
     @action(description="Export CSV", url_path="csv", icon="download", permissions=["view"])
-    def export_csv(self, request: HttpRequest) -> HttpResponse:
+    def export_csv(self, request: HttpRequest) -> HttpResponseBase:
         try:
             found = self._found(request)
         except IncorrectLookupParameters:
