@@ -40,7 +40,7 @@ from rewards.cases.queries import (
     votes_of,
 )
 from rewards.common.errors import RewardsError
-from rewards.distributions.models import Reward
+from rewards.distributions.queries import reward_of
 from rewards.users.models import User
 from rewards_site.pages.shared import is_htmx, open_page, own_page
 
@@ -178,7 +178,7 @@ def payout_of(case: Case, reader: Any) -> dict[str, Any] | None:
     distribution = distribution_of(case)
     if distribution is None or distribution.status not in SHOWN_TO_ALL:
         return None
-    own = Reward.objects.filter(distribution=distribution, user=reader).first() if isinstance(reader, User) else None
+    own = reward_of(distribution, reader) if isinstance(reader, User) else None
     units = distribution.currency.to_units
     return {
         "distribution": distribution,
@@ -308,25 +308,19 @@ def argue(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @open_page
 def like(request: HttpRequest, pk: int, argument_id: int) -> HttpResponse:
-    return act(
-        request,
-        pk,
-        argument_id,
-        lambda user, at: services.like(argument_seen(pk, argument_id, user).pk, user, at),
-        "You like this argument.",
-    )
+    return about_argument(request, pk, argument_id, services.like, "You like this argument.")
 
 
 @require_POST
 @open_page
 def unlike(request: HttpRequest, pk: int, argument_id: int) -> HttpResponse:
-    return act(
-        request,
-        pk,
-        argument_id,
-        lambda user, at: services.unlike(argument_seen(pk, argument_id, user).pk, user, at),
-        "You took your like back.",
-    )
+    return about_argument(request, pk, argument_id, services.unlike, "You took your like back.")
+
+
+def about_argument(
+    request: HttpRequest, pk: int, argument_id: int, do: Callable[[int, User, datetime], Any], done: str
+) -> HttpResponse:
+    return act(request, pk, argument_id, lambda user, at: do(argument_seen(pk, argument_id, user).pk, user, at), done)
 
 
 def argument_seen(pk: int, argument_id: int, reader: User) -> Argument:
