@@ -32,6 +32,12 @@ Status = Distribution.Status
 # ------------------------------------------------------------------------------------------------------ a row explained
 
 
+def reward_of(distribution: Distribution, user: User) -> Reward | None:
+    """The user's row, if he has one."""
+    # In the order of the unique index: in that of ids PostgreSQL may walk through all of them to find the one.
+    return Reward.objects.filter(distribution=distribution, user=user).order_by("user_id").first()
+
+
 def chunk_of(reward: Reward) -> DistributionChunk | None:
     """The chunk that pays this row, with its journal."""
     return (
@@ -243,7 +249,7 @@ def proof(distribution: Distribution, user: User) -> dict[str, Any]:
 
     Raises `NoSuchRow`.
     """
-    reward = Reward.objects.filter(distribution=distribution, user=user).first()
+    reward = reward_of(distribution, user)
     chunk = chunk_of(reward) if reward else None
     if reward is None or chunk is None:
         raise NoSuchRow(f"{user} has no row in {distribution}.")

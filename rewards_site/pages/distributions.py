@@ -22,7 +22,7 @@ from rewards.api.distributions import SHOWN_TO_ALL, sees_all
 from rewards.api.views import own_or_404
 from rewards.cases.models import PROGRAMME as CASES
 from rewards.distributions.models import Distribution, Reward
-from rewards.distributions.queries import payout_curve, receipt, tier_breakdown
+from rewards.distributions.queries import payout_curve, receipt, reward_of, tier_breakdown
 from rewards.users.models import User
 from rewards_site.pages.shared import open_page
 from rewards_site.pages.svg import Curve, curve
@@ -75,7 +75,7 @@ def seen_by(reader: Any) -> QuerySet[Distribution]:
 def own_reward(distribution: Distribution, reader: Any) -> Reward | None:
     if not isinstance(reader, User):
         return None
-    reward = Reward.objects.filter(distribution=distribution, user=reader).first()
+    reward = reward_of(distribution, reader)
     if reward is not None:
         reward.distribution = distribution
     return reward
