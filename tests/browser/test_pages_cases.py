@@ -72,7 +72,7 @@ def test_alice_votes_likes_and_argues_without_leaving_the_page(case, open_page: 
     for likes in (1, 2, 3):
         page.get_by_role("button", name="Like the argument of").first.click()
         expect(page.get_by_text(f"You like {likes} of at most 3")).to_be_visible()
-    page.get_by_role("button", name="Liked, argument of bob").press("Enter")
+    page.get_by_role("button", name="Liked the argument of bob").press("Enter")
     expect(page.get_by_text("You like 2 of at most 3")).to_be_visible()
     expect(page.get_by_role("button", name="Like the argument of bob")).to_be_focused()
     page.keyboard.press("Enter")

@@ -254,13 +254,13 @@
             },
             { title: "Its hash", right: null, note: "SHA-256 of this text.", lines: [["Hash", hash]] },
             {
-                title: "Compared with the hash that was published when the case opened", right: hash === told.verdict_hash,
+                title: "Compared with the published hash", right: hash === told.verdict_hash,
                 note: "Both are the same, to the last digit.", lines: [["Worked out", hash], ["Published", told.verdict_hash]],
             },
         ];
         if (told.tx_hash) steps.push({
             title: "Compared with what the chain transaction carries", right: hash === told.payload_hash,
-            note: "The transaction was sent before anybody could vote. Look it up on the chain to be sure of that, too.",
+            note: "When it was sent stands below. Look it up on the chain to be sure of both: what it carries, and since when.",
             lines: [["Carried", told.payload_hash], ["Transaction", told.tx_hash]],
         });
         return steps;
@@ -273,7 +273,7 @@
         const check = async () => {
             const steps = await verdictSteps(told), right = allRight(steps);
             show(root, right, right
-                ? "This is the verdict that was committed before anybody voted."
+                ? "This is the verdict that was committed: its hash is the published one."
                 : "This is not the verdict that was committed. Tell an operator, and keep this page.", steps);
             change.hidden = false;
         };
