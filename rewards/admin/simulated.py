@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from rewards.admin.campaign_page import run_in_view
-from rewards.admin.common.display import badge, grouped, units
+from rewards.admin.common.display import amount, badge, grouped
 from rewards.admin.common.tables import Table
 from rewards.admin.ranking_categories import takes_part_too_many
 from rewards.admin.rule_owners import (
@@ -160,13 +160,13 @@ def snapshots_found(term: str) -> Table:
     rows = [
         (
             link_to_simulator(str(each.pk), str(each)), badge(each.status), grouped(each.participants),
-            units(each.paid_amount, each.currency), each.currency.code,
+            amount(each.paid_amount, each.currency),
         )
         for each in found[:SNAPSHOTS_OFFERED]
     ]  # fmt: skip
-    columns = ["Snapshot", "Status", "Participants", "Paid", "Currency"]
+    columns = ["Snapshot", "Status", "Participants", "Paid"]
     empty = "No frozen snapshot begins with that." if term else "Nothing has been allocated yet."
-    return Table(columns, rows, frozenset(columns[2:4]), empty)
+    return Table(columns, rows, frozenset(columns[2:]), empty)
 
 
 def coming_next(request: HttpRequest, at: datetime) -> Table:

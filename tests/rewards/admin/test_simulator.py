@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -308,6 +310,46 @@ class TestSaving:
         shown = simulate(sign_in("Administrator"), paid_hour.pk, EQUAL, save="ask")
         assert shown.context["preview"].amounts.tolist() == [50, 50, 50]
         assert "No pool, ranking category or campaign keeps the rule of raffle" in page(shown)
+
+
+class TestItsPage:
+    """What the page of a payout shows of it, and what is taken along from there."""
+
+    def test_how_evenly_it_was_spread_is_drawn_and_said(self, sign_in, paid_hour) -> None:
+        """70, 40 and 40 points: the half that gets least gets 60 of 150."""
+        shown = sign_in("Viewer").get(reverse("admin:rewards_distribution_change", args=[paid_hour.pk]))
+        chart = shown.context["lorenz"]
+        assert "The half that gets least gets 40.00% of it" in chart.summary
+        assert "Gini 0.133" in chart.summary
+        assert chart.summary in page(shown)
+        curve, equality = json.loads(chart.data)["datasets"]
+        assert (curve["data"][25], equality["data"][25]) == (40.0, 50.0)
+
+    def test_of_what_was_paid_before_it_was_kept_there_is_none(self, sign_in, paid_hour) -> None:
+        del paid_hour.results["evenness"]
+        paid_hour.save()
+        text = page(sign_in("Viewer").get(reverse("admin:rewards_distribution_change", args=[paid_hour.pk])))
+        assert "How evenly it was spread" not in text
+        assert "Payout by place" in text
+
+    def test_its_rows_are_taken_along_by_place(self, sign_in, paid_hour) -> None:
+        User.objects.filter(username="bob").update(username="=bob()")
+        viewer = sign_in("Viewer")
+        export = reverse("admin:rewards_distribution_export", args=[paid_hour.pk])
+        assert export in page(viewer.get(reverse("admin:rewards_distribution_change", args=[paid_hour.pk])))
+        answer = viewer.get(export)
+        assert answer.streaming
+        rows = list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode())))
+        assert rows[0] == ["period", "user", "position", "rank", "score", "amount", "status", "currency"]
+        assert [row[1:4] for row in rows[1:]] == [["alice", "1", "1"], ["'=bob()", "2", "2"], ["carol", "3", "3"]]
+        assert [row[5:] for row in rows[1:]] == [
+            ["70", "paid", "points"], ["40", "paid", "points"], ["40", "paid", "points"],
+        ]  # fmt: skip
+
+    def test_who_may_not_look_takes_nothing_along(self, sign_in, paid_hour) -> None:
+        client = Client()
+        client.force_login(User.objects.create(username="nobody", password="!", is_staff=True))
+        assert client.get(reverse("admin:rewards_distribution_export", args=[paid_hour.pk])).status_code == 403
 
 
 class TestQueries:
