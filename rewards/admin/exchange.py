@@ -216,10 +216,16 @@ def shown(items: Iterable[Item]) -> list[dict[str, Any]]:
             "title": f"{kind_title(item)}: {item.key}",
             "created": item.outcome == "create",
             "note": item.note,
-            "lines": list(difference("" if item.before is None else pretty_json(item.before), pretty_json(item.after))),
+            "lines": lines_of(item),
         }
         for item in items
     ]
+
+
+def lines_of(item: Item) -> list[tuple[str, str]]:
+    if item.before is None:
+        return [("+", line) for line in pretty_json(item.after).splitlines()]
+    return list(difference(pretty_json(item.before), pretty_json(item.after)))
 
 
 def kind_title(item: Item) -> str:

@@ -173,7 +173,7 @@ def schedule_in_words(task: PeriodicTask) -> str:
     if task.interval:
         return f"every {duration(float(task.interval.schedule.run_every.total_seconds()))}"
     if task.crontab:
-        return f"{task.crontab.human_readable} ({task.crontab.timezone})"
+        return task.crontab.human_readable  # the zone is part of it
     return str(task.clocked or task.solar or "never")
 
 
