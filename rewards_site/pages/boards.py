@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 from rest_framework.exceptions import Throttled
 
+from leaderboard.errors import NoSuchMonth, UnknownBoard
 from leaderboard.models import Board
 from leaderboard.queries import (
     BoardPage,
@@ -47,22 +48,27 @@ def board_list(request: HttpRequest) -> HttpResponse:
 def board(request: HttpRequest, slug: str) -> HttpResponse:
     """Some places of a board, now or of a month: `after` is the last place of the page before.
 
-    What no refresh has is worked out, some times a minute only (429). Raises `UnknownBoard`, `NoSuchMonth`.
+    What no refresh has is worked out, some times a minute only (429).
     """
-    at, found = timezone.now(), board_named(slug)
+    try:
+        return _board(request, board_named(slug))
+    except (UnknownBoard, NoSuchMonth):
+        sentence = "There is no such board, or no such month of it. The leaderboards are listed under Leaderboards."
+        return problem_page(request, sentence, 404)
+    except Throttled as error:
+        response = problem_page(request, "This board is asked for very often just now. Try again in a minute.", 429)
+        response["Retry-After"] = str(int(error.wait or 60))
+        return response
+
+
+def _board(request: HttpRequest, found: Board) -> HttpResponse:
+    at = timezone.now()
     user = request.user if isinstance(request.user, User) else None
     month, after = request.GET.get("month") or None, _after(request, found)
     # One place more at each end tells whether the first or the last one shares its rank.
     places = (max(after, 1), after + PAGE + 1)
     look_back: Any = partial(count_look_back, request)  # type: ignore[arg-type]  # it reads what both requests have
-    try:
-        page = board_page(
-            found, at, user=user, around=user is not None, month=month, places=places, before_live=look_back
-        )
-    except Throttled as error:
-        response = problem_page(request, "This board is asked for very often just now. Try again in a minute.", 429)
-        response["Retry-After"] = str(int(error.wait or 60))
-        return response
+    page = board_page(found, at, user=user, around=user is not None, month=month, places=places, before_live=look_back)
     context = board_context(page, user, after) | {
         "windows": sibling_boards(found),
         "months": months_of(found, at),
@@ -84,7 +90,9 @@ def board_context(page: BoardPage, user: User | None, after: int) -> dict[str, A
         "around": shown_lines(page.board, page.around, user) if me else [],
         "me": me,
         "my_points": grouped(points_text(page.board, me.points)) if me else "",
-        "unit": page.board.currency if page.board.source == Board.Source.POINTS else page.board.metric,
+        "unit": page.board.currency
+        if page.board.source == Board.Source.POINTS
+        else page.board.metric.replace("_", " "),
         "users": grouped(page.users),
         "shown": shown,
         "first": after + 1,

@@ -79,7 +79,8 @@ def zone_of(request: HttpRequest) -> ZoneInfo:
 def problem_page(request: HttpRequest, sentence: str, status: int) -> HttpResponse:
     """A page, or for htmx a notice, that says what cannot be done."""
     template = "pages/problem_notice.html" if is_htmx(request) else "pages/problem.html"
-    return render(request, template, {"sentence": sentence}, status=status)
+    heading = "Not found" if status == 404 else "That cannot be done"
+    return render(request, template, {"sentence": sentence, "heading": heading}, status=status)
 
 
 def is_htmx(request: HttpRequest) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -34,8 +36,19 @@ def own_statement(request: HttpRequest) -> HttpResponse:
         "currencies": list(balances),
         "currency": code,
         "balance": grouped(balances.get(code, "0")),
-        "lines": [line | {"plus": not line["change"].startswith("-")} for line in lines],
+        "lines": [shown_line(line) for line in lines],
         "older": older,
         "first_page": "cursor" not in request.GET,
     }
     return render(request, "pages/statement.html", context)
+
+
+def shown_line(line: dict[str, Any]) -> dict[str, Any]:
+    """A line as the table has it: what it is in words, its change with a sign."""
+    change = line["change"]
+    return line | {
+        "what": line["reason"] or line["kind"].replace("_", " ").capitalize(),
+        "is_plus": not change.startswith("-"),
+        "change": f"−{grouped(change[1:])}" if change.startswith("-") else f"+{grouped(change)}",
+        "balance": grouped(line["balance"]),
+    }
