@@ -1,7 +1,10 @@
-.PHONY: run test
+.PHONY: run test shots
 
 run:
 	python3 dev.py run
 
 test:
 	python3 dev.py test
+
+shots:
+	python3 dev.py shots

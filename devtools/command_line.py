@@ -22,6 +22,7 @@ DESCRIPTION = """
 run        web, worker and scheduler with demo data, on embedded services
 test       the whole suite on SQLite and on PostgreSQL; arguments not known here go to pytest
 manage     any management command, in the environment and on the data of `run`
+shots      the pictures of README and docs, of a product with demo data; takes Chromium
 install    only make .venv, with everything that running and testing needs
 """
 
@@ -40,8 +41,8 @@ def main() -> int:
 
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="run | test | manage | install")
-    actions = {"run": run, "test": test, "manage": manage, "install": install}
+    commands = parser.add_subparsers(required=True, metavar="run | test | manage | shots | install")
+    actions = {"run": run, "test": test, "manage": manage, "shots": shots, "install": install}
     parsers = {name: commands.add_parser(name, allow_abbrev=False) for name in actions}
     for name, action in actions.items():
         parsers[name].set_defaults(action=action)
@@ -51,6 +52,8 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     for name in ("run", "manage"):
         default = STATE / "data"
         parsers[name].add_argument("--data", type=Path, default=default, help="of embedded services (.dev/data)")
+    pictures = Path("docs/pictures")
+    parsers["shots"].add_argument("--output", type=Path, default=pictures, help="folder (docs/pictures)")
     parsers["manage"].add_argument("words", nargs=argparse.REMAINDER, help="the command and its arguments")
     arguments, unknown = parser.parse_known_args()
     if unknown and arguments.action is not test:
@@ -78,6 +81,13 @@ def manage(arguments: argparse.Namespace, unknown: list[str]) -> int:
     from devtools.run import become_management_command
 
     become_management_command(arguments.data.resolve(), arguments.words)
+
+
+def shots(arguments: argparse.Namespace, unknown: list[str]) -> int:
+    enter_environment(TEST_REQUIREMENTS)
+    from devtools.shots import take_shots
+
+    return take_shots(arguments.output.resolve())
 
 
 def install(arguments: argparse.Namespace, unknown: list[str]) -> int:

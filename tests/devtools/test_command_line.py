@@ -79,3 +79,15 @@ def test_two_at_once_make_one_environment_and_a_later_one_has_nothing_to_do(chec
     assert output == "Installing requirements.txt into .venv (only when they change)\n"
     assert errors.endswith("dev.py: requirements.txt could not be installed; the reason is in the lines above.\n")
     assert changed.returncode == 1
+
+
+def test_pictures_without_a_browser_are_one_sentence_and_nothing_is_started(tmp_path: Path) -> None:
+    output = tmp_path / "pictures"
+    process = start_dev(ROOT, "shots", "--output", str(output), PATH=str(tmp_path))
+    said, errors = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, "")
+    assert errors == (
+        "dev.py: Pictures are taken with Chromium, which is not here: "
+        "apt-get install --no-install-recommends chromium\n"
+    )
+    assert not output.exists()
