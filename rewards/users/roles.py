@@ -55,21 +55,23 @@ def rights_of(role: str) -> QuerySet[Permission]:
 
 
 def ship_rights(apps: Any, schema_editor: Any, *app_labels: str) -> None:
-    """For a migration, whose `apps` it is: create the groups that are missing, and give each what is new in these apps.
+    """For a migration, whose `apps` it is: each group gets what is new in these apps, a new installation the groups.
 
     New is a right that has no row yet: its model came after the last `migrate`. Who has a right that was there before
-    was decided already, by an earlier version or by an operator, and stays. Rows are written here, because Django
-    writes them only after all migrations.
+    was decided already, by an earlier version or by an operator, and stays. A group that is missing where the product
+    stood before is left to `setup_defaults`, which gives it everything it is to have. Rows are written here, because
+    Django writes them only after all migrations.
     """
     using = schema_editor.connection.alias
     groups, rights = (apps.get_model("auth", name).objects.using(using) for name in ("Group", "Permission"))
     in_these = rights.filter(content_type__app_label__in=app_labels)
     standing = set(in_these.values_list("pk", flat=True))
+    is_new = not rights.filter(content_type__app_label="rewards").exists()
     for label in app_labels:
         state = apps.get_app_config(label)
         state.models_module = True  # what a model of a migration has none of, and Django asks for
         create_permissions(state, apps=apps, verbosity=0, using=using)
     for name, what in ROLES.items():
-        group, created = groups.get_or_create(name=name)
-        given = in_these.filter(what)
-        group.permissions.add(*(given if created else given.exclude(pk__in=standing)))
+        group = groups.get_or_create(name=name)[0] if is_new else groups.filter(name=name).first()
+        if group is not None:
+            group.permissions.add(*in_these.filter(what).exclude(pk__in=standing))
