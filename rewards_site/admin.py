@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from rewards.admin.liability import may_see_liability
 from rewards.admin.trends import may_see_trends
@@ -60,7 +60,7 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("Accounts", "account_balance_wallet", "rewards.account"),
             ("Journals", "menu_book", "rewards.journal"),
             ("Transfers", "swap_horiz", "rewards.transfer"),
-            ("Corrections", "edit_note", "rewards.journal:correction"),
+            ("Corrections", "edit_note", "rewards.correction"),
             ("Currencies", "toll", "rewards.currency"),
         ],
     ),
@@ -110,7 +110,6 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
 
 # Pages of their own ask for more, or other, rights than their model's list.
 MAY_SEE = {"rewards.pool:trends": may_see_trends, "rewards.pool:liability": may_see_liability}
-RIGHTS = {"rewards.journal:correction": "rewards.add_correction", "rewards.parameter:rules": "rewards.change_parameter"}
 
 # Schedules link to the kinds of times that they run at: those are no entries of their own, and light up theirs.
 WITHIN = {
@@ -135,7 +134,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     dashboard = {"title": "Dashboard", "icon": "dashboard", "link": index, "active": request.path == index}
     groups: list[dict[str, Any]] = []
     for heading, entries in SIDEBAR:
-        items = [item for entry in entries if _may_view(request, entry[2]) and (item := _item(request, *entry))]
+        items = [_item(request, *entry) for entry in entries if _may_view(request, entry[2])]
         if not heading:
             items.insert(0, dashboard)
         if items:
@@ -143,12 +142,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     return groups
 
 
-def _item(request: HttpRequest, title: str, icon: str, target: str) -> dict[str, Any] | None:
-    model, _, view = target.partition(":")
-    try:
-        link = reverse(f"admin:{model.replace('.', '_')}_{view or 'changelist'}")
-    except NoReverseMatch:
-        return None
+def _item(request: HttpRequest, title: str, icon: str, target: str) -> dict[str, Any]:
+    link = _address(target)
     item = {"title": title, "icon": icon, "link": link, "active": _is_active(request.path, target, link)}
     if target in BADGES:
         counts, variant = BADGES[target]
@@ -158,7 +153,7 @@ def _item(request: HttpRequest, title: str, icon: str, target: str) -> dict[str,
 
 
 def _is_active(path: str, target: str, link: str) -> bool:
-    """Whether a path belongs to an entry: the longest link that it starts with is the one."""
+    """Whether a path belongs to an entry: a page of its own alone, else all below the list that have no entry."""
     within = [reverse(f"admin:django_celery_beat_{name}_changelist") for name in WITHIN.get(target, ())]
     if ":" in target:
         return path == link
@@ -166,24 +161,18 @@ def _is_active(path: str, target: str, link: str) -> bool:
 
 
 def _pages_of_their_own() -> set[str]:
-    pages = set()
-    for _, entries in SIDEBAR:
-        for _, _, target in entries:
-            model, _, view = target.partition(":")
-            if view:
-                try:
-                    pages.add(reverse(f"admin:{model.replace('.', '_')}_{view}"))
-                except NoReverseMatch:
-                    continue
-    return pages
+    return {_address(target) for _, entries in SIDEBAR for _, _, target in entries if ":" in target}
+
+
+def _address(target: str) -> str:
+    model, _, view = target.partition(":")
+    return reverse(f"admin:{model.replace('.', '_')}_{view or 'changelist'}")
 
 
 def _may_view(request: HttpRequest, target: str) -> bool:
     user: Any = request.user
     if target in MAY_SEE:
         return MAY_SEE[target](user)
-    if target in RIGHTS:
-        return user.has_perm(RIGHTS[target])  # type: ignore[no-any-return]
     app, _, model = target.partition(":")[0].partition(".")
     return user.has_perm(f"{app}.view_{model}") or user.has_perm(f"{app}.change_{model}")
 

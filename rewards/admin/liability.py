@@ -60,11 +60,10 @@ def liability_page(request: HttpRequest, model_admin: Any) -> HttpResponseBase:
     if wanted == "liability":
         return csv_download(f"liability-{now:%Y-%m-%d}.csv", LIABILITY_FIELDS, map(liability_line, found))
     context = page_context(request, model_admin) | {
+        "opts": None,
         "title": "Liability and runway",
         "liability": liability_table(found),
-        "claimable_note": f"noted by the ledger check {ago(noted_at, now)}"
-        if noted_at
-        else "noted by the ledger check, which has not run yet",
+        "noted": ago(noted_at, now) if noted_at else "not yet",
         "runway": runway_table(runways(now)),
         "days": LOOKED_BACK.days,
         "alert_days": param("pools.runway_alert_days"),

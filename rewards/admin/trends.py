@@ -68,6 +68,7 @@ def trends_page(request: HttpRequest, model_admin: Any) -> HttpResponse:
         "jobs": jobs_chart,
     }
     context = page_context(request, model_admin) | {
+        "opts": None,
         "title": "Trends",
         "days": days,
         "ranges": RANGES,

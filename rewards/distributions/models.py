@@ -89,6 +89,8 @@ class Distribution(models.Model):
         ]
         indexes = [
             models.Index(fields=["programme", "starts_at"], name="distribution_programme_start"),
+            # What was paid in the last days, by whichever programme.
+            models.Index(fields=["starts_at"], name="distribution_start"),
             models.Index(fields=["-opened_at"], name="distribution_newest"),
             models.Index(fields=["period_key", "-id"], name="distribution_period"),
             # Most are paid: newest first, whoever asks for those finds them by their ids.
