@@ -102,10 +102,10 @@ def owner_of(programme: str) -> Owner | None:
     kind, _, slug = programme.partition(":")
     if kind == MONTHLY:
         category = RankingCategory.objects.filter(slug=slug).select_related("group").first()
-        return category and owner_category(category)
+        return None if category is None else owner_category(category)
     if kind == "campaign":
         campaign = Campaign.objects.filter(slug=slug).select_related("currency").first()
-        return campaign and owner_campaign(campaign)
+        return None if campaign is None else owner_campaign(campaign)
     pool = Pool.objects.filter(slug=kind.removeprefix("pool_")).select_related("currency").first()
     return owner_pool(pool) if pool is not None and pool.programme == programme else None
 

@@ -114,7 +114,7 @@ def may_view(request: HttpRequest, model: type[Model]) -> bool:
 
 def _frozen(pk: int, at: datetime) -> Subject | None:
     distribution = Distribution.objects.select_related("currency").filter(pk=pk).first()
-    return distribution and Subject(
+    return None if distribution is None else Subject(
         distribution, distribution.programme, distribution.period_key, distribution.currency, distribution.rule,
         distribution.tie_policy, owner_of(distribution.programme), distribution.allocated_at is not None,
         distribution.participants > LARGEST_SIMULATED,
@@ -123,7 +123,7 @@ def _frozen(pk: int, at: datetime) -> Subject | None:
 
 def _next_of_pool(slug: str, at: datetime) -> Subject | None:
     pool = Pool.objects.select_related("currency").filter(slug=slug).first()
-    return pool and Subject(
+    return None if pool is None else Subject(
         pool, pool.programme, next_payout(pool, at).key, pool.currency, pool.rule, pool.tie_policy, owner_pool(pool),
         is_frozen=False,
     )  # fmt: skip
@@ -131,7 +131,7 @@ def _next_of_pool(slug: str, at: datetime) -> Subject | None:
 
 def _running_month(slug: str, at: datetime) -> Subject | None:
     category = RankingCategory.objects.select_related("group").filter(slug=slug).first()
-    currency = category and Currency.objects.filter(code=category.currency).first()
+    currency = None if category is None else Currency.objects.filter(code=category.currency).first()
     if category is None or currency is None:
         return None
     month = Month.containing(at, settings.REWARDS_TIME_ZONE)
@@ -143,7 +143,7 @@ def _running_month(slug: str, at: datetime) -> Subject | None:
 
 def _next_run(slug: str, at: datetime) -> Subject | None:
     campaign = Campaign.objects.select_related("currency").filter(slug=slug).first()
-    return campaign and Subject(
+    return None if campaign is None else Subject(
         campaign, campaign.programme, run_in_view(campaign, at), campaign.currency, campaign.rule, campaign.tie_policy,
         owner_campaign(campaign), is_frozen=False, too_large=campaign.rows > LARGEST_SIMULATED,
     )  # fmt: skip

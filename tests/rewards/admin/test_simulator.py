@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from rewards.admin import simulated
+from rewards.admin.rule_owners import RuleChanged, owner_of, save_rule
 from rewards.campaigns.models import Campaign
 from rewards.campaigns.services import create_campaign, run, store_rows
 from rewards.distributions.models import Distribution, Reward
@@ -246,6 +247,17 @@ class TestSaving:
         saved = simulate(administrator, paid_hour.pk, save="yes", reason="Seen, and still")
         assert saved.status_code == 302
         assert Pool.objects.get(slug="hourly").rule == WINNER
+
+    def test_not_even_when_it_is_changed_while_the_request_is_at_it(self, sign_in, paid_hour) -> None:
+        sign_in("Administrator")
+        owner, actor = owner_of("pool_hourly"), User.objects.get(username="administrator")
+        assert owner is not None
+        Pool.objects.filter(slug="hourly").update(rule=EQUAL)
+        with pytest.raises(RuleChanged):
+            save_rule(
+                owner, WINNER, "earliest", version=owner.version, actor=actor, reason="mine", at=instant("2026-11-21")
+            )
+        assert Pool.objects.get(slug="hourly").rule == EQUAL
 
     def test_the_same_rule_is_not_saved_again(self, sign_in, paid_hour) -> None:
         administrator, pool = sign_in("Administrator"), Pool.objects.get(slug="hourly")
