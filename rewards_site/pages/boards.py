@@ -57,7 +57,7 @@ def board(request: HttpRequest, slug: str) -> HttpResponse:
         return problem_page(request, sentence, 404)
     except Throttled as error:
         response = problem_page(request, "This board is asked for very often just now. Try again in a minute.", 429)
-        response["Retry-After"] = str(int(error.wait or 60))
+        response["Retry-After"] = str(getattr(error, "wait", None) or 60)
         return response
 
 
@@ -124,7 +124,7 @@ def sibling_boards(board: Board) -> list[Board]:
     """The active boards that rank the same in other windows, this one among them; nothing when it is alone."""
     same = {"source": board.source, "time_zone": board.time_zone, "active": True}
     what = {"currency": board.currency} if board.source == Board.Source.POINTS else {"metric": board.metric}
-    order = [Board.Window.DAILY, Board.Window.WEEKLY, Board.Window.MONTHLY, Board.Window.ALL_TIME]
+    order = ["daily", "weekly", "monthly", "all_time"]
     found = sorted(Board.objects.filter(**same, **what), key=lambda each: (order.index(each.window), each.slug))
     return found if len(found) > 1 else []
 

@@ -30,7 +30,7 @@ class SignIn(LoginView):
     redirect_authenticated_user = True
 
 
-sign_in = open_page(SignIn.as_view())
+sign_in = open_page(SignIn.as_view())  # type: ignore[arg-type]  # it never streams
 sign_out = LogoutView.as_view(next_page="pages:login")
 
 

@@ -40,8 +40,8 @@ def pay(prize: Prize, open_prize: Callable[..., Distribution], alice: User, bob:
 
 
 def queries_of(client: Client, address: str) -> int:
-    """How many statements a page takes, once what is kept per process is there: on a busy machine a page may take longer
-    than that is kept."""
+    """How many statements a page takes, once what is kept per process is there. A busy machine may take longer for it
+    than that is kept, so it is kept for longer."""
     create_missing_parameters()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parameters, "POLL_SECONDS", 3600.0)
