@@ -330,7 +330,12 @@ def corrections_of(user: User, most: int) -> Table:
         (link_to(each, change_shown(each)), state_of(each), each.journal.reason, each.actor, each.created_at)
         for each in newest[:most]
     ]
-    return Table(["Change", "State", "Reason", "By", "Time"], rows, frozenset({"Change"}), "Nothing was corrected.")
+    return Table(
+        ["Change", "State", "Reason", "By", "Time"],
+        rows,
+        frozenset({"Change"}),
+        "Nothing was corrected. Support does, by “Correct…” above.",
+    )
 
 
 def correct_url(user_id: int, currency: Currency | None = None) -> str:

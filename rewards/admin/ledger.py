@@ -135,8 +135,9 @@ class AccountAdmin(StatementCsv, CorrectionRights, BigList, ReadOnlyAdmin):
 
     def _correct_url(self, request: HttpRequest, account: Account) -> str:
         """Where a user's own account is corrected, for who may; empty for any other account and person."""
-        own = account.user_id is not None and account.code == "" and account.user_id != request.user.pk
-        return correct_url(account.user_id, account.currency) if own and self.has_correct_permission(request) else ""
+        if account.user is None or account.code or account.user_id == request.user.pk:
+            return ""
+        return correct_url(account.user.pk, account.currency) if self.has_correct_permission(request) else ""
 
     def _lines(self, account: Account, before: str | None) -> list[StatementLine]:
         try:
