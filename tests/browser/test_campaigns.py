@@ -146,7 +146,7 @@ def test_a_list_is_uploaded_compared_with_another_rule_and_paid(coins, open_page
     field(page, "rule").select_option("equal")
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("heading", name="Who gains, who loses")).to_be_visible()
-    assert drawn(page) == [True]
+    assert drawn(page) == [True, True, True]
     page.get_by_role("link", name="Back to the campaign").click()
 
     page.get_by_role("link", name="play_arrow Run").click()

@@ -135,7 +135,7 @@ def test_a_score_is_weighed_in_rows_and_its_payout_previewed(school, open_page: 
     page.select_option("[name=month]", index=1)
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_text("2,500 coins").first).to_be_visible()
-    assert drawn(page) == [True]
+    assert drawn(page) == [True, True]
     page.locator("[data-rule-form] [data-path='tiers[0].each']").fill("3000")
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("heading", name="Who gains, who loses")).to_be_visible()
