@@ -190,7 +190,7 @@ def jobs_chart() -> Chart:
     of_jobs = [succeeded.filter(job=job).order_by("-started_at")[:RUNS_LOOKED_AT] for job in JOBS]
     took: dict[str, list[float]] = defaultdict(list)
     for job, seconds in found_by_any(*of_jobs).values_list("job", "seconds"):
-        took[job].append(seconds)
+        took[job].append(seconds or 0.0)
     jobs = sorted(took, key=lambda job: -max(took[job]))
     slowest = f"The slowest is {jobs[0]} with {duration(max(took[jobs[0]]))}." if jobs else "No job has run yet."
     return bar_chart(
