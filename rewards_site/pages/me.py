@@ -39,7 +39,7 @@ def me(request: HttpRequest) -> HttpResponse:
             for badge in held
         ],
         "progress": badges_to_come(user, at),
-        "places": own_places(user, at),
+        "places": [(place, grouped(place.points)) for place in own_places(user, at)],
         "latest": latest,
         "has_more": len(latest) == LATEST,
     }
@@ -65,7 +65,9 @@ def tiles(user: User, at: datetime) -> list[dict[str, Any]]:
 
 def statistics_shown(user: User) -> list[tuple[str, str]]:
     counted = statistics(user)
-    accuracy = f"{100 * float(counted['accuracy']):.1f} %" if counted["votes"] else "–"
+    share = float(counted["accuracy"])
+    # More wins than votes: a product that reports the one without the other. That is a share of nothing.
+    accuracy = f"{100 * share:.1f} %" if counted["votes"] and share <= 1 else "–"
     return [
         ("Points ever earned", grouped(total_points(user))),
         ("Votes", grouped(counted["votes"])),
