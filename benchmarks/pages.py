@@ -6,7 +6,7 @@ Two databases with the populations of `benchmarks.population`, and the same requ
 handlers with middleware, session and templates: how many queries it takes, and the time in the large one as a ratio of
 the time in the small one, in the same run. A page holds when it takes fewer than 20 queries and its median ratio is 1.5
 or less. `--keep NAME` leaves the databases standing as `NAME_10000` and so on, and uses them again the next time;
-`--only TEXT` looks at the pages whose name holds that text.
+`--only PATTERN` looks at the pages whose name holds that.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import re
 import statistics
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--keep", metavar="NAME")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="a regular expression: pages whose name holds it")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with ExitStack() as stack:
@@ -84,7 +85,7 @@ def main() -> None:
         ]
         sites = [stack.enter_context(site(url)) for url in urls]
         started, disturbed = time.perf_counter(), canary()
-        figures = measure(sites, options.repeat, options.only)
+        figures = measure(sites, options.repeat, options.only, (lambda *_: None) if options.json else show_line)
         disturbed = canary() / disturbed
     if options.json:
         print(json.dumps([vars(each) | {"holds": each.holds} for each in figures]))
@@ -397,20 +398,22 @@ def looked_at(view: Any) -> bool:
 # --------------------------------------------------------------------------------------------------------- measuring
 
 
-def measure(sites: list[Callable[..., Any]], repeat: int, only: str) -> list[Figures]:
+def measure(
+    sites: list[Callable[..., Any]], repeat: int, only: str, show: Callable[[Figures, int], None]
+) -> list[Figures]:
     """Each page in turn on both sites, after a request to warm up; who comes first changes from round to round."""
     found = [ask("pages") for ask in sites]
     if missing := set(found[0]) ^ set(found[1]):
         print(f"Not on both sites, not measured: {', '.join(sorted(missing))}", file=sys.stderr)
+    names = [name for name in found[0] if name in found[1] and re.search(only, name)]
     figures = []
-    for name in (name for name in found[0] if name in found[1] and only in name):
+    for name in names:
         asked = [(ask, *addresses[name]) for ask, addresses in zip(sites, found, strict=True)]
         try:
             figures.append(measure_page(name, asked, repeat))
         except RuntimeError as error:
             figures.append(Figures(name, 0, [], [], problem=str(error)))
-        print(".", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        show(figures[-1], max(map(len, names)))
     return figures
 
 
@@ -424,18 +427,21 @@ def measure_page(name: str, asked: list[tuple[Callable[..., Any], str, str]], re
     return each
 
 
+def show_line(each: Figures, wide: int) -> None:
+    if each.problem:
+        print(f"{each.name:{wide}}  NO: {each.problem}", flush=True)
+        return
+    times = "  ".join(f"{median_and_spread(every):>24}" for every in (each.small, each.large))
+    holds = "yes" if each.holds else "NO"
+    ratio = median_and_spread(each.ratios)
+    print(f"{each.name:{wide}}  {each.queries:>7}  {times}  {ratio:>18}  {holds}", flush=True)
+
+
 def report(figures: list[Figures], sizes: list[int], seconds: float, disturbed: float) -> None:
-    wide = max(len(each.name) for each in figures)
-    small, large = (f"ms at {size:,}" for size in sizes)
-    print(f"{'page':{wide}}  queries  {small:>24}  {large:>24}  {'ratio':>18}  holds")
-    for each in figures:
-        if each.problem:
-            print(f"{each.name:{wide}}  NO: {each.problem}")
-            continue
-        times = "  ".join(f"{median_and_spread(every):>24}" for every in (each.small, each.large))
-        holds = "yes" if each.holds else "NO"
-        print(f"{each.name:{wide}}  {each.queries:>7}  {times}  {median_and_spread(each.ratios):>18}  {holds}")
-    broken = [each.name for each in figures if not each.holds]
+    broken = [each for each in figures if not each.holds]
+    print(f"page, queries, ms at {sizes[0]:,}, ms at {sizes[1]:,}, ratio, holds; of those that do not:")
+    for each in broken:
+        show_line(each, max(len(each.name) for each in broken))
     print(
         f"{len(figures)} pages in {seconds:.0f} s (canary {disturbed:.2f}), target: fewer than {MOST_QUERIES} queries, "
         f"{MOST_TIMES} times: {len(figures) - len(broken)} hold, {len(broken)} do not"

@@ -126,12 +126,8 @@ def populate(transfers: int, seed: int = 7, show: Callable[[str], None] = lambda
     with said(show, "schema and demo"):
         begin(at)
     plan = plan_for(transfers, seed, at)
-    with said(show, "rows"), without_checks(), without_indexes(MASS):
-        for step in STEPS:
-            with said(show, f"  {step.__name__}"):
-                step(plan)
-        with said(show, "  sequences and indexes"):
-            continue_sequences()
+    with said(show, "rows"):
+        write_rows(plan, show)
     with said(show, "statistics"):
         execute("ANALYZE")
     for step in (pay_everybody, refresh_boards):
@@ -141,6 +137,15 @@ def populate(transfers: int, seed: int = 7, show: Callable[[str], None] = lambda
     with said(show, "statistics"):
         execute("VACUUM (ANALYZE)")
     return counts()
+
+
+def write_rows(plan: Plan, show: Callable[[str], None] = lambda line: None) -> None:
+    """Everything that is written set by set."""
+    with without_checks(), without_indexes(MASS):
+        for step in STEPS:
+            with said(show, f"  {step.__name__}"):
+                step(plan)
+        continue_sequences()
 
 
 @contextmanager

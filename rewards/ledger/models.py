@@ -165,7 +165,7 @@ class Journal(models.Model):
 class Transfer(models.Model):
     """`amount` minor units out of `debit_account` into `credit_account`, both in `currency`."""
 
-    journal = models.ForeignKey(Journal, models.PROTECT, related_name="transfers", db_constraint=False)
+    journal = models.ForeignKey(Journal, models.PROTECT, related_name="transfers", db_constraint=False, db_index=False)
     debit_account = models.ForeignKey(
         Account, models.PROTECT, related_name="debits", db_constraint=False, db_index=False
     )
@@ -204,6 +204,8 @@ class Transfer(models.Model):
             MirrorsReversed(name="transfer_mirrors_reversed"),
         ]
         indexes = [
+            # With the account: of a payout to everybody, what somebody got, be there ever so much of both.
+            models.Index(fields=["journal", "credit_account"], name="transfer_journal"),
             models.Index(fields=["debit_account", "id"], name="transfer_debit"),
             models.Index(fields=["credit_account", "id"], name="transfer_credit"),
         ]

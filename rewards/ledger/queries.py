@@ -36,7 +36,8 @@ def earnings(currency: Currency, at: datetime | None = None) -> QuerySet[Transfe
 
 def earned(user: User, currency: Currency) -> int:
     """What a user has ever earned in a currency, in minor units. Spending does not lower it, a reversal does."""
-    mine = earnings(currency).filter(credit_account__user=user)
+    # By the currency of his account, too: of his others no transfer is looked at.
+    mine = earnings(currency).filter(credit_account__user=user, credit_account__currency=currency)
     return int(mine.aggregate(total=Sum("amount", default=0))["total"])
 
 
