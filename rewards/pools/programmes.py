@@ -30,7 +30,7 @@ from rewards.pools.queries import (
     accrued_to,
     calendar_of,
     earlier_one_missing,
-    periods_left,
+    periods_not_opened,
     rate_before,
     stretch_of,
     topped_up,
@@ -75,10 +75,7 @@ class PoolProgramme(Programme):
 
     def due_periods(self, at: datetime) -> list[PoolPeriod]:
         pool = Pool.objects.filter(slug=self.slug).first()
-        if pool is None:
-            return []
-        opened = set(Distribution.objects.filter(programme=pool.programme).values_list("period_key", flat=True))
-        return [period for period in periods_left(pool, at) if period.key not in opened]
+        return periods_not_opened(pool, at) if pool else []
 
     def paid(self, distribution: Distribution) -> None:
         report_payout(distribution, self.slug)

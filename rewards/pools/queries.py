@@ -149,13 +149,21 @@ def waiting_for_approval() -> Q:
 
 def periods_left(pool: Pool, at: datetime) -> list[PoolPeriod]:
     """Periods that are due at `at` and neither settled nor waiting for an approval, oldest first."""
+    settled = Q(status__in=SETTLED) | waiting_for_approval()
+    return _periods_without(pool, Distribution.objects.filter(settled), at)
+
+
+def periods_not_opened(pool: Pool, at: datetime) -> list[PoolPeriod]:
+    """Periods that are due at `at` and have no distribution, oldest first."""
+    return _periods_without(pool, Distribution.objects.all(), at)
+
+
+def _periods_without(pool: Pool, distributions: QuerySet[Distribution], at: datetime) -> list[PoolPeriod]:
     first = first_instant(pool)
     if first is None:
         return []
-    calendar = calendar_of(pool)
-    settled = Q(status__in=SETTLED) | waiting_for_approval()
-    done = set(Distribution.objects.filter(settled, programme=pool.programme).values_list("period_key", flat=True))
-    return [period for period in periods_due(calendar, first, at) if period.key not in done]
+    done = set(distributions.filter(programme=pool.programme).values_list("period_key", flat=True))
+    return [period for period in periods_due(calendar_of(pool), first, at) if period.key not in done]
 
 
 def is_allocated(pool: Pool, period: PoolPeriod) -> bool:
