@@ -87,6 +87,8 @@ def _paid(accounts: Mapping[int, Pool], since: datetime) -> Iterator[tuple[int, 
     chunks = DistributionChunk.objects.filter(
         distribution__source_account__in=list(accounts),
         distribution__opened_at__gte=since - OLDEST_PERIOD,
+        # Stamped right after its journal: with it no journal of all the older chunks is looked up.
+        paid_at__gt=since - timedelta(hours=1),
         journal__created_at__gt=since,
         amount__gt=0,
     )
