@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.core.cache import cache
 from django.db import connection, transaction
+from pytest_django import DjangoDbBlocker
 
 from rewards.common import database
 from rewards.ledger.models import Currency
@@ -37,6 +38,15 @@ def flush_in_spite_of_guards(django_db_setup: None) -> Iterator[None]:
     operations.execute_sql_flush = flush_without_guards  # type: ignore[method-assign]
     yield
     operations.execute_sql_flush = flush  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def never_vacuumed(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """A vacuum finds no row of a test that is under way, and PostgreSQL then plans for one row where there are many."""
+    if database.is_postgresql():
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            for table in connection.introspection.table_names(cursor):
+                cursor.execute(f"ALTER TABLE {connection.ops.quote_name(table)} SET (autovacuum_enabled = false)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
