@@ -23,6 +23,7 @@ from rewards.api.views import own_or_404
 from rewards.cases.models import PROGRAMME as CASES
 from rewards.distributions.models import Distribution, Reward
 from rewards.distributions.queries import payout_curve, receipt, reward_of, tier_breakdown
+from rewards.distributions.titles import period_title, programme_title
 from rewards.users.models import User
 from rewards_site.pages.shared import open_page
 from rewards_site.pages.svg import Curve, curve
@@ -90,8 +91,10 @@ def figures_context(distribution: Distribution) -> dict[str, Any]:
     is_case = distribution.programme == CASES
     return {
         "distribution": distribution,
+        "title": programme_title(distribution.programme),
+        "period": period_title(distribution),
         "status": (status_word(distribution), BADGES.get(STATUS_KINDS.get(distribution.status, ""), "")),
-        "case_url": reverse("pages:case", args=[distribution.period_key.partition(":")[2]]) if is_case else "",
+        "case_url": reverse("pages:case", args=[period_title(distribution)]) if is_case else "",
         "figures": [
             ("To share out", grouped(units(distribution.amount)), code),
             ("Paid", grouped(units(distribution.paid_amount)), code),

@@ -21,6 +21,7 @@ from rewards.common.amounts import to_units
 from rewards.common.errors import RewardsError
 from rewards.distributions.models import Reward
 from rewards.distributions.own import own_rewards, status_is
+from rewards.distributions.titles import period_title, programme_title
 from rewards.users.models import User
 from rewards_site.pages.distributions import own_context
 from rewards_site.pages.shared import is_htmx, own_page
@@ -113,7 +114,7 @@ def shown_reward(found: Reward) -> dict[str, Any]:
     return {
         "reward": found,
         "title": programme_title(distribution.programme),
-        "period": distribution.period_key,
+        "period": period_title(distribution),
         "amount": grouped(distribution.currency.to_units(found.amount)),
         "currency": distribution.currency.code,
         "at": distribution.ends_at or distribution.opened_at,
@@ -121,11 +122,6 @@ def shown_reward(found: Reward) -> dict[str, Any]:
         "status": word,
         "kind": kind,
     }
-
-
-def programme_title(programme: str) -> str:
-    """`monthly:students` as people read it: Monthly: students."""
-    return programme.replace(":", ": ").replace("_", " ").replace("-", " ").capitalize()
 
 
 def whole_number(text: str) -> int | None:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from rewards.cases.closing import close_cases
 from rewards.cases.models import Argument, ArgumentLike, Case, CaseVote
+from rewards.distributions.models import Distribution
 from rewards.parameters.services import create_missing_parameters
 from tests.rewards.cases.conftest import REASONING, argument_of, cast, make_open_case
 
@@ -226,6 +227,9 @@ def test_a_closed_case_tells_its_verdict_and_where_its_pool_went(case, alice, bo
     assert "as the verdict" in text_of(hers)
     assert re.search(r"Your part: \d+ points", text_of(hers))
     assert "You were right." in text_of(signed_in(alice).get("/cases/"))
+    paid = Distribution.objects.get()
+    for page in (client.get(f"/distributions/{paid.pk}/"), signed_in(alice).get("/me/rewards/")):
+        assert f"Case {case.pk} " in text_of(page)
     late = signed_in(bob).post(f"/cases/{case.pk}/vote/", {"side": "YES", "sure": "1"})
     assert late.status_code == 409
 
