@@ -57,17 +57,23 @@ def _slices(slices: list[dict[str, Any]]) -> Words:
 
 def _members(members: dict[str, Any]) -> str:
     if "top" in members:
-        words = f"the first {members['top']} places"
+        words = f"the first {_counted(members['top'], 'places')}"
     elif "top_percent" in members:
         words = f"the first {members['top_percent']}% of places"
     elif "group" in members:
         words = f"group {members['group']}"
     else:
         words = "everyone"
-    conditions = [f"at least {least} {name}" for name, least in members.get("at_least", {}).items()]
+    conditions = [f"at least {_counted(least, name)}" for name, least in members.get("at_least", {}).items()]
     if "min_score" in members:
         conditions.append(f"a score of at least {members['min_score']}")
     return f"{words} with {' and '.join(conditions)}" if conditions else words
+
+
+def _counted(least: Any, name: str) -> str:
+    """`10 votes`, `1 vote`: what is counted is named in the plural, as a rule."""
+    is_one = Fraction(least) == 1 and name.endswith("s") and not name.endswith("ss")
+    return f"{least} {name[:-1] if is_one else name}"
 
 
 def _tiers(tiers: list[dict[str, Any]]) -> Words:
