@@ -163,9 +163,11 @@ def lorenz_of(distribution: Distribution) -> Curve | None:
         [(100 * step / steps, 100 * float(share)) for step, share in enumerate(shares)],
         title="Lorenz curve",
         summary=f"The half that got least has {half:.1%} of it together. Gini coefficient "
-        f"{float(evenness['gini']):.3f}: 0 where all get the same, close to 1 where one gets all.",
+        f"{float(evenness['gini']):.3f}: 0 where all get the same, close to 1 where one gets all. "
+        "The dashed line is where all get the same.",
         x_title="Percent of those who took part, the least paid first",
         y_title="Percent of what was paid",
+        reference=((0, 0), (100, 100)),
     )
 
 

@@ -23,7 +23,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Curve:
-    """What the template draws. `line` and `area` are paths; a single point is a dot."""
+    """What the template draws. `line`, `area` and `reference` are paths; a single point is a dot."""
 
     title: str
     summary: str
@@ -31,6 +31,7 @@ class Curve:
     y_title: str
     line: str
     area: str
+    reference: str
     dots: list[tuple[float, float]]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
@@ -54,8 +55,11 @@ def curve(
     shown_x: Callable[[float], str] = lambda value: f"{value:,.0f}",
     shown_y: Callable[[float], str] = lambda value: f"{value:,.0f}",
     mark: tuple[float, float] | None = None,
+    reference: tuple[tuple[float, float], tuple[float, float]] | None = None,
 ) -> Curve | None:
     """A curve through points (in the order of x), with `mark` told apart, such as the reader's own; None for no points.
+
+    `reference` is a straight line to compare it with, dashed: where that begins and ends.
 
     An axis is logarithmic when its values are all above zero and differ by more than fifty times; `shown_…` write a
     value of it.
@@ -65,22 +69,26 @@ def curve(
     across = _Axis([x for x, _ in points], LEFT, WIDTH - RIGHT, from_zero=False)
     up = _Axis([y for _, y in points], HEIGHT - BOTTOM, TOP, from_zero=True)
     places = [(across.place(x), up.place(y)) for x, y in points]
-    line = " L".join(f"{x:g} {y:g}" for x, y in places)
-    bottom = HEIGHT - BOTTOM
+    line, bottom = _path(places), HEIGHT - BOTTOM
     x_ticks = [Tick(across.place(value), shown_x(value)) for value in across.ticks(whole=True)]
     return Curve(
         title=title,
         summary=summary,
         x_title=x_title,
         y_title=y_title,
-        line=f"M{line}",
-        area=f"M{places[0][0]:g} {bottom} L{line} L{places[-1][0]:g} {bottom} Z",
+        line=line,
+        area=_path([(places[0][0], bottom), *places, (places[-1][0], bottom)]) + " Z",
+        reference=_path([(across.place(x), up.place(y)) for x, y in reference]) if reference else "",
         dots=places if len(places) == 1 else [],
         x_ticks=[Tick(tick.at, tick.label, _anchor(tick.at)) for tick in x_ticks],
         y_ticks=[Tick(up.place(value), shown_y(value)) for value in up.ticks()],
         mark=(across.place(mark[0]), up.place(mark[1])) if mark else None,
         logarithmic=up.logarithmic or across.logarithmic,
     )
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    return "M" + " L".join(f"{x:g} {y:g}" for x, y in places)
 
 
 def _anchor(at: float) -> str:

@@ -55,6 +55,7 @@ def test_everybody_sees_the_figures_and_nobody_anothers_name_or_salt(paid, clien
     assert "The amount is shared in proportion to the score." in told
     assert "Payout by place" in shown
     assert "Lorenz curve" in shown
+    assert shown.count('class="chart-reference"') == 1
     for reward in Reward.objects.filter(distribution=found).select_related("user"):
         assert reward.salt not in shown
         assert reward.user.username not in shown

@@ -41,6 +41,15 @@ def test_a_single_point_is_a_dot_and_equals_are_a_level_line():
     assert len({place.split()[1] for place in of([(1, 7.0), (2, 7.0)]).line[1:].split(" L")}) == 1
 
 
+def test_a_line_to_compare_with_is_drawn_where_there_is_one():
+    drawn = of([(0, 0.0), (50, 10.0), (100, 100.0)], reference=((0, 0), (100, 100)))
+
+    begins, ends = drawn.line[1:].split(" L")[0], drawn.line.split(" L")[-1]
+    assert drawn.reference == f"M{begins} L{ends}"
+    assert 'class="chart-reference"' in render_to_string("pages/curve.html", {"curve": drawn})
+    assert "chart-reference" not in render_to_string("pages/curve.html", {"curve": of([(1, 5.0), (2, 3.0)])})
+
+
 def test_the_words_stand_beside_the_drawing():
     page = render_to_string("pages/curve.html", {"curve": of([(1, 5.0), (2, 3.0)], mark=(2, 3.0))})
 
