@@ -60,7 +60,7 @@ EVERY_NTH_TEACHES = 5
 
 VOTE_TYPES = ("like", "like", "like", "share", "review")
 VOTE_WEIGHTS = {"share": "1.25", "review": "2"}
-LIVE_METRICS = (*[CC_VOTE] * 6, "tests_completed", "correct_answers", "student_attempts", "participations", "cases_won")
+LIVE_METRICS = (*[CC_VOTE] * 6, "tests_completed", "correct_answers", "student_attempts", "participations", "votes")
 PAST = timedelta(hours=36)
 TREASURY_UNITS = 1_000_000
 RATE_SINCE = datetime(2020, 1, 1, tzinfo=UTC)
@@ -321,9 +321,11 @@ def _lessons_of(day: date, partners: list[User]) -> Iterator[NewEvent]:
     chance = random.Random(day.isoformat())
     morning = datetime.combine(day, time(8), tzinfo=UTC)
 
-    def event(user: User, metric: str, quantity: int) -> NewEvent:
-        at = morning + timedelta(seconds=chance.randrange(36_000))
-        return NewEvent(f"demo-{day}-{metric}-{user.username}", user.username, metric, quantity, at)
+    def moment() -> datetime:
+        return morning + timedelta(seconds=chance.randrange(36_000))
+
+    def event(user: User, metric: str, quantity: int, at: datetime | None = None) -> NewEvent:
+        return NewEvent(f"demo-{day}-{metric}-{user.username}", user.username, metric, quantity, at or moment())
 
     for place, user in enumerate(_students(partners)):
         if chance.random() < 0.5 - place / 100:
@@ -334,8 +336,11 @@ def _lessons_of(day: date, partners: list[User]) -> Iterator[NewEvent]:
             yield event(user, "student_attempts", chance.randint(5, 60))
     for user in chance.sample(partners, 12):
         yield event(user, "participations", chance.randint(1, 3))
-        yield event(user, "votes", chance.randint(1, 9))
-    yield event(partners[_place(chance)], "cases_won", 1)
+        decided_at = moment()  # all of it at once: nobody has won more than was decided
+        yield event(user, "votes", chance.randint(1, 9), decided_at)
+        yield event(user, "cases_decided", 1, decided_at)
+        if chance.random() < 0.6 - partners.index(user) / 100:
+            yield event(user, "cases_won", 1, decided_at)
     yield event(partners[_place(chance)], "top_arguments", 1)
 
 

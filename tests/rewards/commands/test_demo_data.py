@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 import time_machine
@@ -20,6 +21,7 @@ from rewards.management import demo
 from rewards.monthly.models import MonthlyRewardJob
 from rewards.monthly.services import run_due
 from rewards.users.models import User
+from rewards_site.profile.profile import statistics
 from tests.rewards.promises import broken_promises
 
 pytestmark = pytest.mark.django_db(databases=["default", "partner"])
@@ -60,6 +62,15 @@ def test_the_demo_shows_a_paid_month_badges_and_boards(manage):
     assert Entry.objects.filter(wins__gt=0).exists()
     # The one thing that is wrong on purpose: a reward in a currency that is switched off.
     assert set(Alert.objects.values_list("code", flat=True)) == {"pending_reward_dead"}
+
+
+def test_nobody_has_won_more_than_was_decided_or_voted_on(manage):
+    with at(NOON):
+        manage("demo_data")
+
+    counted = [statistics(user) for user in User.objects.all()]
+    assert all(each["wins"] <= each["votes"] and Decimal(each["accuracy"]) <= 1 for each in counted)
+    assert sum(each["wins"] > 0 for each in counted) > 20
 
 
 def test_the_demo_has_cases_in_every_state(manage):
