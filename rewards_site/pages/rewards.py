@@ -83,6 +83,8 @@ def claim_rewards(request: HttpRequest) -> HttpResponse:
     ids = [pk for text in request.POST.getlist("reward") if (pk := whole_number(text)) is not None][: AT_ONCE + 1]
     if not ids or len(ids) > AT_ONCE:
         return _ask(request, user, wallet, f"Choose one to {AT_ONCE} rewards.", 400)
+    if not wallet:  # the one of the profile would take its place, and was not asked about
+        return _ask(request, user, wallet, "There is no wallet address to send it to: write one.", 422)
     try:
         claims = claim(user, ids, wallet, timezone.now())
     except RewardsError as error:

@@ -11,6 +11,7 @@ from rewards.chain_claims.models import RewardClaim
 from rewards.distributions.models import Reward
 from rewards.ledger import services as ledger
 from rewards.ledger.models import CLAIMABLE, Account
+from rewards.users.models import User
 from tests.site.pages.conftest import MOST_QUERIES, queries_of, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -170,8 +171,10 @@ class TestClaiming:
         assert RewardClaim.objects.count() == 1
         assert Account.objects.get(user=alice, currency=coins, code=CLAIMABLE).balance == 334
 
-    def test_without_a_wallet_says_what_is_missing(self, alices, reward):
-        response = alices.post("/me/rewards/claim/", {"reward": [reward.pk], "wallet_address": ""})
+    def test_without_a_wallet_says_what_is_missing_and_takes_none_from_the_profile(self, alice, alices, reward):
+        User.objects.filter(pk=alice.pk).update(wallet_address=WALLET)
+
+        response = alices.post("/me/rewards/claim/", {"reward": [reward.pk], "wallet_address": " "})
 
         assert response.status_code == 422
         assert "There is no wallet address" in response.text
