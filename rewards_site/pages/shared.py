@@ -34,7 +34,8 @@ MENU = (
 def open_page(view: View) -> View:
     """A page that everybody may see. Times are in the reader's zone; a broken rule is told on a page of its status.
 
-    What it shows depends on who looks, so no cache between may keep it.
+    What it shows depends on who looks, so no cache between may keep it; and nothing that somebody signed in for is kept
+    by his browser, where Back would show it to who sits there next.
     """
 
     @wraps(view)
@@ -49,6 +50,8 @@ def open_page(view: View) -> View:
                     raise
                 response = problem_page(request, error.message, error.http_status)
         patch_cache_control(response, private=True)
+        if isinstance(request.user, User):
+            patch_cache_control(response, no_store=True)
         patch_vary_headers(response, ["Cookie", "HX-Request"])
         return response
 
@@ -56,16 +59,14 @@ def open_page(view: View) -> View:
 
 
 def own_page(view: View) -> View:
-    """A page for who is signed in; others are sent to sign in, and come back. Nothing of it is kept by a browser."""
+    """A page for who is signed in; others are sent to sign in, and come back."""
 
     @wraps(view)
     @open_page
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not isinstance(request.user, User):
             return _to_sign_in(request)
-        response = view(request, *args, **kwargs)
-        patch_cache_control(response, private=True, no_store=True)
-        return response
+        return view(request, *args, **kwargs)
 
     return shown
 

@@ -77,8 +77,10 @@ class TestPage:
 
         assert response.headers["HX-Redirect"] == "/login/?next=%2Fme%2F"
 
-    def test_is_kept_by_nobody(self, alices):
-        assert alices.get("/me/").headers["Cache-Control"] == "private, no-store"
+    @pytest.mark.parametrize("address", ["/me/", "/leaderboard/", "/cases/", "/cases/1/"])
+    def test_what_one_signs_in_for_is_kept_by_nobody(self, client, alices, address):
+        assert alices.get(address).headers["Cache-Control"] == "private, no-store"
+        assert client.get(address).headers["Cache-Control"] == "private"
 
     def test_names_that_are_markup_stay_text(self, alice, alices):
         User.objects.update(name="<img src=x onerror=alert(1)>")
