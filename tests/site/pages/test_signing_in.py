@@ -75,6 +75,12 @@ class TestSigningIn:
     def test_never_leads_to_another_site(self, client, alice, elsewhere):
         assert sign_in(client, address=f"/login/?next={elsewhere}").headers["Location"] == "/"
 
+    def test_a_form_from_before_is_told_what_to_do(self, alice):
+        response = sign_in(Client(enforce_csrf_checks=True))
+
+        assert response.status_code == 403
+        assert "load the page again, and send it once more" in response.text
+
     def test_names_that_are_markup_stay_text(self, client):
         assert "&lt;script&gt;" in sign_in(client, "<script>alert(1)</script>", "x").text
 
