@@ -101,6 +101,20 @@ def test_a_case_that_closes_meanwhile_says_so_and_keeps_what_was_typed(case, ope
     Case.objects.filter(pk=case.pk).update(closes_at=timezone.now())
     page.get_by_role("button", name="Send your argument").click()
     expect(page.get_by_role("alert")).to_contain_text("This case is not open")
+    expect(page.get_by_label("What you wrote")).to_have_value("I was slow.")
+
+
+def test_what_htmx_is_refused_is_said_where_it_was_pressed(case, chromium, live_server) -> None:
+    context = chromium.new_context(base_url=live_server.url)
+    page = context.new_page()
+    enter(page, "alice", f"/cases/{case.pk}/")
+    Case.objects.filter(pk=case.pk).update(status="void", opens_at=None)
+    page.get_by_role("button", name="Yes", exact=True).click()
+    expect(page.get_by_role("alert")).to_have_text(f"There is no case {case.pk}.")
+    context.set_offline(True)
+    page.get_by_role("button", name="Yes", exact=True).click()
+    expect(page.get_by_role("alert")).to_have_text("That did not work. Load the page again, and try once more.")
+    context.close()
 
 
 def test_without_javascript_everything_works_too(case, chromium, live_server) -> None:

@@ -37,3 +37,21 @@ document.addEventListener("htmx:afterSwap", (event) => {
     const opener = event.target.id && document.querySelector(`[aria-controls="${event.target.id}"]`);
     if (opener) opener.setAttribute("aria-expanded", "true");
 });
+
+// An answer that is an error, or none at all, htmx puts nowhere. It is said beside what was pressed.
+function tellFailure(event) {
+    const { elt, target, xhr } = event.detail;
+    const answer = new DOMParser().parseFromString(xhr.responseText, "text/html");
+    const notice = document.createElement("p");
+    notice.className = "notice notice-bad";
+    notice.setAttribute("role", "alert");
+    notice.dataset.failure = "";
+    notice.textContent = answer.querySelector(".notice-bad")?.textContent
+        || "That did not work. Load the page again, and try once more.";
+    for (const earlier of document.querySelectorAll("[data-failure]")) earlier.remove();
+    const form = elt.closest("form");
+    if (form) form.after(notice);
+    else target.replaceChildren(notice);
+}
+document.addEventListener("htmx:responseError", tellFailure);
+document.addEventListener("htmx:sendError", tellFailure);
