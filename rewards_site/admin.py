@@ -212,5 +212,9 @@ def stylesheet(request: HttpRequest) -> str:
     return static("rewards/admin.css")
 
 
+def icons_script(request: HttpRequest) -> str:
+    return static("rewards/icons.js")
+
+
 def favicon(request: HttpRequest) -> str:
     return static("rewards/favicon.svg")

@@ -362,6 +362,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "rewards_site.admin.favicon"}],
     "STYLES": ["rewards_site.admin.stylesheet"],
+    "SCRIPTS": ["rewards_site.admin.icons_script"],
     "ENVIRONMENT": "rewards_site.admin.environment",
     "DASHBOARD_CALLBACK": "rewards_site.dashboard.dashboard",
     "SHOW_VIEW_ON_SITE": False,

@@ -149,7 +149,7 @@ def test_a_list_is_uploaded_compared_with_another_rule_and_paid(coins, open_page
     assert drawn(page) == [True, True, True]
     page.get_by_role("link", name="Back to the campaign").click()
 
-    page.get_by_role("link", name="play_arrow Run").click()
+    page.get_by_role("link", name="Run", exact=True).click()
     expect(page.get_by_text("60.00 coins for 3 recipients are paid from issuance at once.")).to_be_visible()
     page.get_by_role("button", name="Run it").click()
     expect(page.get_by_text("is paid: 60.00 coins to 3 recipients.")).to_be_visible()

@@ -49,7 +49,7 @@ def test_a_line_is_edited_tried_out_saved_and_seen_in_the_history(ascension, ope
     expect(panel).to_contain_text("84 lumees")
     assert list(ascension.lines.values_list("order", "amount")) == [(1, "12 * floor"), (2, "1")]
 
-    page.get_by_role("link", name="history History").click()
+    page.get_by_role("link", name="History", exact=True).click()
     newest = page.locator(".rewards-version").first
     expect(newest).to_contain_text("changed by root")
     expect(newest).to_contain_text("Balance of the autumn")

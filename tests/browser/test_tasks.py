@@ -107,9 +107,9 @@ def status(page: Page, where: str) -> int:
 
 
 def press(page: Page, name: str) -> None:
-    """A link or a button of exactly this name, whatever icon stands before it."""
-    named = re.compile(rf"^(\w+ )?{re.escape(name)}$")
-    page.get_by_role("button", name=named).or_(page.get_by_role("link", name=named)).first.click()
+    """A link or a button of exactly this name."""
+    button, link = (page.get_by_role(role, name=name, exact=True) for role in ("button", "link"))
+    button.or_(link).first.click()
 
 
 def give_a_reason(page: Page, reason: str) -> None:
