@@ -39,6 +39,16 @@ STAGES = (
     ("Paid", "paid_at"),
     ("Reversed", "reversed_at"),
 )
+REWARD_WORDS = {
+    "none": ("nothing to pay", ""),
+    "allocated": ("on its way", "info"),
+    "paid": ("paid", "good"),
+    "claimable": ("to be claimed", "info"),
+    "processing": ("on its way to the chain", "warn"),
+    "failed": ("did not get through", "bad"),
+    "reversed": ("taken back", "bad"),
+}
+"""What each status of a reward is called, and the badge that it wears."""
 BADGES = {"success": "good", "warning": "warn", "danger": "bad", "info": "info"}
 
 
@@ -179,7 +189,7 @@ def own_context(reward: Reward) -> dict[str, Any]:
         "told": told,
         "amount": grouped(told["amount"]),
         "place": f"{grouped(reward.position)} of {grouped(reward.distribution.participants)}",
-        "status_kind": BADGES.get(STATUS_KINDS.get(told["status"], ""), ""),
+        "status": REWARD_WORDS[told["status"]],
         "slices": told["slices"],
         "paid_at": datetime.fromisoformat(told["paid_at"]) if told["paid_at"] else None,
     }

@@ -23,19 +23,10 @@ from rewards.distributions.models import Reward
 from rewards.distributions.own import own_rewards, status_is
 from rewards.distributions.titles import period_title, programme_title
 from rewards.users.models import User
-from rewards_site.pages.distributions import own_context
+from rewards_site.pages.distributions import REWARD_WORDS, own_context
 from rewards_site.pages.shared import is_htmx, own_page
 
 PAGE = 25
-WORDS = {
-    "none": ("nothing to pay", ""),
-    "allocated": ("on its way", "info"),
-    "paid": ("paid", "good"),
-    "claimable": ("to be claimed", "info"),
-    "processing": ("on its way to the chain", "warn"),
-    "failed": ("did not get through", "bad"),
-    "reversed": ("taken back", "bad"),
-}
 LONGEST_ID = 18  # digits
 
 
@@ -45,14 +36,14 @@ def reward_list(request: HttpRequest) -> HttpResponse:
     """All rewards, the newest payout first, a page at a time: `before` is the payout that ended the page before."""
     user: User = request.user  # type: ignore[assignment]
     status, before = request.GET.get("status", ""), whole_number(request.GET.get("before", ""))
-    if status and status not in WORDS:
+    if status and status not in REWARD_WORDS:
         raise Http404
     rows = listed_rewards(user, PAGE + 1, status=status, before=before)
     context = {
         "rewards": rows[:PAGE],
         "older": rows[PAGE - 1]["reward"].distribution_id if len(rows) > PAGE else None,
         "status": status,
-        "statuses": [(value, words[0]) for value, words in WORDS.items()],
+        "statuses": [(value, words[0]) for value, words in REWARD_WORDS.items()],
         "first_page": before is None,
     }
     return render(request, "pages/rewards.html", context)
@@ -112,7 +103,7 @@ def listed_rewards(user: User, count: int, *, status: str = "", before: int | No
 
 def shown_reward(found: Reward) -> dict[str, Any]:
     distribution = found.distribution
-    word, kind = WORDS[found.seen_as]  # type: ignore[attr-defined]
+    word, kind = REWARD_WORDS[found.seen_as]  # type: ignore[attr-defined]
     return {
         "reward": found,
         "title": programme_title(distribution.programme),

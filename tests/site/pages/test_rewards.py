@@ -156,6 +156,11 @@ class TestClaiming:
         assert "Claim 3.34 coins" in page
         assert not RewardClaim.objects.exists()
 
+    def test_is_called_the_same_on_the_page_of_the_payout(self, alices, reward):
+        for address in ("/me/rewards/", f"/distributions/{reward.distribution_id}/"):
+            page = alices.get(address).text
+            assert '<span class="badge badge-info">to be claimed</span>' in page
+
     def test_confirmed_puts_it_under_way(self, alice, alices, coins, reward):
         response = alices.post("/me/rewards/claim/", {"reward": [reward.pk], "wallet_address": WALLET}, follow=True)
 
