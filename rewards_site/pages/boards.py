@@ -38,8 +38,8 @@ PAGE = 25
 @open_page
 def board_list(request: HttpRequest) -> HttpResponse:
     places = own_places(request.user, timezone.now()) if isinstance(request.user, User) else []
-    own = {place.board.pk: place for place in places}
-    boards = [{"board": board, "own": own.get(board.pk)} for board in active_boards()]
+    own = {place.board.pk: {"place": place, "points": grouped(place.points)} for place in places}
+    boards = [{"board": board, **own.get(board.pk, {})} for board in active_boards()]
     return render(request, "pages/boards.html", {"boards": boards})
 
 
@@ -65,8 +65,7 @@ def _board(request: HttpRequest, found: Board) -> HttpResponse:
     at = timezone.now()
     user = request.user if isinstance(request.user, User) else None
     month, after = request.GET.get("month") or None, _after(request, found)
-    # One place more at each end tells whether the first or the last one shares its rank.
-    places = (max(after, 1), after + PAGE + 1)
+    places = (after + 1, after + PAGE + 1)  # one more tells whether the last one shares its rank
     look_back: Any = partial(count_look_back, request)  # type: ignore[arg-type]  # it reads what both requests have
     page = board_page(found, at, user=user, around=user is not None, month=month, places=places, before_live=look_back)
     context = board_context(page, user, after) | {
@@ -86,7 +85,7 @@ def board_context(page: BoardPage, user: User | None, after: int) -> dict[str, A
     return {
         "page": page,
         "board": page.board,
-        "lines": [line for line in top if after < line["place"] <= after + PAGE],
+        "lines": [line for line in top if line["place"] <= after + PAGE],
         "around": shown_lines(page.board, page.around, user) if me else [],
         "me": me,
         "my_points": grouped(points_text(page.board, me.points)) if me else "",
@@ -104,19 +103,19 @@ def board_context(page: BoardPage, user: User | None, after: int) -> dict[str, A
 
 def shown_lines(board: Board, lines: Sequence[Line], user: User | None) -> list[dict[str, Any]]:
     """Lines as the table shows them, each with whether it shares its rank with a neighbour."""
-    ranks = [line.rank for line in lines]
+    ranks_below = [*(line.rank for line in lines[1:]), None]
     return [
         {
             "rank": line.rank,
             "place": line.place,
-            "is_shared": line.rank in ranks[:number] + ranks[number + 1 :],
+            "is_shared": line.rank < line.place or line.rank == rank_below,
             "username": line.username,
             "points": grouped(points_text(board, line.points)),
             "wins": grouped(line.wins),
             "participations": grouped(line.participations),
             "is_me": user is not None and line.user_id == user.pk,
         }
-        for number, line in enumerate(lines)
+        for line, rank_below in zip(lines, ranks_below, strict=False)
     ]
 
 

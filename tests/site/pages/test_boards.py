@@ -10,9 +10,11 @@ from django.test import Client
 from django.utils import timezone
 
 from leaderboard.models import Board, Standings
+from leaderboard.queries import Line
 from leaderboard.services import refresh_boards
 from rewards.ledger import services as ledger
 from rewards.users.models import User
+from rewards_site.pages.boards import shown_lines
 from tests.site.pages.conftest import MOST_QUERIES, queries_of, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -164,3 +166,21 @@ class TestBoard:
 
         assert max(many) < MOST_QUERIES
         assert many == few
+
+
+def test_large_numbers_have_their_thousands_set_apart(alice, points, board) -> None:
+    ledger.credit(alice, points, 1_234_567, "x", "x")
+    refresh_boards(timezone.now())
+    Standings.objects.update(users=1_000_000)
+
+    for address in ("/leaderboard/", "/leaderboard/points/", "/me/"):
+        page = signed_in(alice).get(address).text
+        assert "1,234,567" in page, address
+        assert "1,000,000" in page, address
+
+
+def test_equals_are_told_from_the_second_one_alone(alice, board) -> None:
+    """Whoever shares his rank with one who stands above the lines that are shown."""
+    line = Line(rank=25, place=26, user_id=alice.pk, username="alice", points=5, wins=0, participations=0)
+
+    assert shown_lines(board, [line], alice)[0]["is_shared"]
