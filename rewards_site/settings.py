@@ -363,6 +363,7 @@ UNFOLD = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "rewards_site.admin.favicon"}],
     "STYLES": ["rewards_site.admin.stylesheet"],
     "SCRIPTS": ["rewards_site.admin.icons_script"],
+    "LOGIN": {"form": "rewards_site.pages.signing_in.StaffSignInForm"},
     "ENVIRONMENT": "rewards_site.admin.environment",
     "DASHBOARD_CALLBACK": "rewards_site.dashboard.dashboard",
     "SHOW_VIEW_ON_SITE": False,

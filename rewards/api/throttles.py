@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any
 
 from django.core.cache import cache
+from django.http import HttpRequest
 from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
@@ -54,7 +55,7 @@ class AddressThrottle(BaseThrottle):
 
     seconds = 0
 
-    def allow_request(self, request: Request, view: Any) -> bool:
+    def allow_request(self, request: Request | HttpRequest, view: Any) -> bool:
         self.seconds = count_call(f"address:{_address_of(request)}", SIGN_INS_PER_ADDRESS)
         return not self.seconds
 
@@ -67,6 +68,15 @@ def count_sign_in(username: str) -> None:
     seconds = count_call(f"username:{_digest(username)}", SIGN_INS_PER_USERNAME)
     if seconds:
         raise Throttled(wait=seconds)
+
+
+def count_sign_in_on_page(request: HttpRequest, username: str) -> None:
+    """Count an attempt to sign in on a page: those of an address and of a name are limited together with those for
+    tokens, or a page would let passwords be guessed that the API does not. Raises `Throttled`."""
+    of_address = AddressThrottle()
+    if not of_address.allow_request(request, None):
+        raise Throttled(wait=of_address.wait())
+    count_sign_in(username)
 
 
 def count_look_back(request: Request) -> None:
@@ -129,7 +139,7 @@ def _limit_of(caller: Any) -> tuple[str, int | None]:
     return "", None
 
 
-def _address_of(request: Request) -> str:
+def _address_of(request: Request | HttpRequest) -> str:
     """Where a call comes from, as a part of a cache's key. NUM_PROXIES says how it is found."""
     return _digest(BaseThrottle().get_ident(request) or "")
 

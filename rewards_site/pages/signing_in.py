@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
+from rest_framework.exceptions import Throttled
+from unfold.forms import AuthenticationForm as UnfoldAuthenticationForm
 
+from rewards.api.throttles import count_sign_in_on_page
 from rewards.users.models import User
 from rewards_site.pages.shared import open_page
 
 
-class SignInForm(AuthenticationForm):
+class CountedSignInForm(AuthenticationForm):
+    """Lets nobody try one password after the other."""
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            count_sign_in_on_page(self.request, self.cleaned_data.get("username", ""))  # type: ignore[arg-type]
+        except Throttled as error:
+            sentence = f"These are too many attempts to sign in. Try again in {error.wait} seconds."
+            raise ValidationError(sentence, code="throttled") from error
+        return super().clean()
+
+
+class StaffSignInForm(CountedSignInForm, UnfoldAuthenticationForm):
+    """That of the back-office."""
+
+
+class SignInForm(CountedSignInForm):
     """Says neither whether a name exists nor whether it is switched off to who does not know its password."""
 
     error_messages = {

@@ -68,6 +68,17 @@ class TestSigningIn:
     def test_without_a_password_says_that_both_are_needed(self, client, alice):
         assert "Both the username and the password are needed" in sign_in(client, password="").text
 
+    @pytest.mark.parametrize("address", ["/login/", "/admin/login/"])
+    def test_after_ten_attempts_under_a_name_the_right_password_does_not_help_either(self, client, alice, address):
+        User.objects.update(is_staff=True)
+        for _ in range(10):
+            sign_in(client, password="wrong", address=address)
+
+        refused = sign_in(client, address=address)
+
+        assert "too many attempts to sign in" in refused.text
+        assert "_auth_user_id" not in client.session
+
     def test_leads_back_to_where_one_wanted_to_go(self, client, alice):
         assert sign_in(client, address="/login/?next=/me/rewards/").headers["Location"] == "/me/rewards/"
 
