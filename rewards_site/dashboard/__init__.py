@@ -54,7 +54,7 @@ class _Page:
         page: dict[str, Any] = {"paused": paused_since() if paused else "", "tiles": list(self.tiles())}
         if self.sees("distribution"):
             page["verdict"] = verdict(
-                self.payouts, self.pools, self.months.late, self.figures["dead"], self.alerts, paused=paused
+                self.payouts, self.pools, self.months.late, self.figures, self.alerts, paused=paused
             )
             page["charts"] = paid_charts(self.at, DAYS_CHARTED)
             page["distributions"] = newest_distributions(self.payouts.newest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -66,17 +65,19 @@ def _of_dashboard(at: datetime) -> dict[str, dict[str, Any]]:
     open_cases = Case.objects.filter(status="active")
     categories = RankingCategory.objects.filter(active=True, active_since__isnull=False).order_by("active_since")
     months = {"months_since": _first(categories, "active_since")}
+    due = {f"due_{priority}": _oldest_due(priority, at) for priority in PendingReward.Priority.values}
     return {
         "rewards.view_distribution": {
             "approvals": _of_sidebar()["rewards.view_distribution"]["approvals"],
             "dead": _count(PendingReward.objects.filter(status="failed")),
+            **due,
             **months,
         },
         "rewards.view_monthlyrewardjob": months,
         "rewards.view_alert": {"critical": _count(open_alerts.filter(severity=Alert.Severity.CRITICAL))},
         "rewards.view_pendingreward": {
             "queued": _count(PendingReward.objects.filter(status="queued")),
-            **{f"due_{priority}": _oldest_due(priority, at) for priority in PendingReward.Priority.values},
+            **due,
         },
         "rewards.view_case": {
             "cases": _count(open_cases),
@@ -112,5 +113,7 @@ def _first(rows: QuerySet[Any], name: str) -> Subquery:
     return Subquery(rows.values(name)[:1])
 
 
-def oldest(instants: Iterable[datetime | None]) -> datetime | None:
-    return min((instant for instant in instants if instant is not None), default=None)
+def oldest_due(figures: Figures) -> datetime | None:
+    """Since when the first pending reward has been due, whatever its priority."""
+    due = (figures[f"due_{priority}"] for priority in PendingReward.Priority.values)
+    return min((instant for instant in due if instant is not None), default=None)

@@ -28,7 +28,7 @@ from rewards.parameters.services import param
 from rewards.pending.models import PendingReward
 from rewards.pools.models import Pool
 from rewards.pools.periods import PoolPeriod
-from rewards_site.dashboard.glance import MOST_COUNTED, Figures, oldest
+from rewards_site.dashboard.glance import MOST_COUNTED, Figures, oldest_due
 from rewards_site.dashboard.rows import Months, Payouts
 from rewards_site.dashboard.verdict import overdue
 
@@ -107,7 +107,7 @@ def pending_tile(figures: Figures, now: datetime) -> Tile:
     shown, dead = counted(figures["queued"]), figures["dead"]
     if dead:
         return Tile("Pending rewards", shown, f"{counted(dead)} dead", dead_url(), "danger")
-    since = oldest(figures[f"due_{priority}"] for priority in PendingReward.Priority.values)
+    since = oldest_due(figures)
     late = since is not None and overdue(since, now)
     note = f"the oldest due {ago(since, now)}" if since else "nothing is due"
     return Tile("Pending rewards", shown, note, admin_url(PendingReward), "warning" if late else "success")

@@ -14,13 +14,15 @@ from rewards.alerts.models import Alert
 from rewards.campaigns.services import CAMPAIGN_FAILED
 from rewards.cases.failures import CASE_FAILED
 from rewards.deployments.services import CLEANUP_FAILED
+from rewards.distributions.missed import PERIOD_MISSED
 from rewards.distributions.queries import waits_for_approval
 from rewards.monthly.models import MonthlyRewardJob
 from rewards.monthly.services import FAILED_ALERT
 from rewards.parameters.models import Parameter
+from rewards.pending.models import PendingReward
 from rewards.pools.models import Pool
 from rewards.pools.periods import PoolPeriod
-from rewards_site.dashboard.glance import LATE_AFTER
+from rewards_site.dashboard.glance import LATE_AFTER, Figures, oldest_due
 from rewards_site.dashboard.rows import ALERTS_SHOWN, Payouts
 
 # What somebody was to be paid by: alerts of these causes say that he was not.
@@ -29,7 +31,10 @@ FAILURES = {
     CAMPAIGN_FAILED: "Campaign {} was not run",
     FAILED_ALERT: "Rewards of {} failed",
     CASE_FAILED: "{} is not closed, or not paid",
+    PERIOD_MISSED: "Periods of {} have not begun",
 }
+# Their periods are worked out with each page; of other programmes the hourly watch tells.
+WORKED_OUT = ("pool_", "monthly:")
 
 
 @dataclass
@@ -50,12 +55,12 @@ def verdict(
     payouts: Payouts,
     pools: Sequence[tuple[Pool, PoolPeriod | None]],
     late_months: Sequence[str],
-    dead: int,
+    figures: Figures,
     alerts: Sequence[Alert],
     *,
     paused: bool,
 ) -> Verdict:
-    """`dead` counts pending rewards that were given up, `alerts` are open ones."""
+    """`figures` say what becomes of pending rewards, `alerts` are open ones."""
     answer = Verdict()
     if paused:
         answer.add("danger", "Payouts are paused.", admin_url(Parameter))
@@ -69,7 +74,7 @@ def verdict(
         answer.add("danger", text, reverse("admin:rewards_distribution_periods"))
     for month in late_months:
         answer.add("danger", f"The rewards of {month} were due and are not started.", admin_url(MonthlyRewardJob))
-    for text, url in unpaid_otherwise(dead, alerts):
+    for text, url in (*pending_unpaid(figures, payouts.at), *told_by_alerts(alerts)):
         answer.add("danger", text, url)
     return answer
 
@@ -80,12 +85,20 @@ def overdue_periods(pools: Sequence[tuple[Pool, PoolPeriod | None]], now: dateti
             yield f"{pool.title}: {period.key} was due {ago(period.due_at, now)}."
 
 
-def unpaid_otherwise(dead: int, alerts: Sequence[Alert]) -> Iterator[tuple[str, str]]:
-    """Whom no period would tell of, as (text, address): rewards given up; what failed and has its own alert."""
-    if dead:
+def pending_unpaid(figures: Figures, now: datetime) -> Iterator[tuple[str, str]]:
+    """Rewards of the queue that were given up, or that the drainer leaves lying, as (text, address)."""
+    if dead := figures["dead"]:
         yield "One pending reward is dead." if dead == 1 else f"{grouped(dead)} pending rewards are dead.", dead_url()
+    since = oldest_due(figures)
+    if since is not None and overdue(since, now):
+        yield f"Pending rewards wait: the oldest was due {ago(since, now)}.", admin_url(PendingReward)
+
+
+def told_by_alerts(alerts: Sequence[Alert]) -> Iterator[tuple[str, str]]:
+    """What failed, or did not begin, and has its own alert, as (text, address)."""
     failed = [alert for alert in alerts if alert.code in FAILURES]
-    for alert in failed[:ALERTS_SHOWN]:
+    untold = [alert for alert in failed if alert.code != PERIOD_MISSED or not alert.subject.startswith(WORKED_OUT)]
+    for alert in untold[:ALERTS_SHOWN]:
         yield f"{FAILURES[alert.code].format(alert.subject)}: {alert.message}", admin_url(alert)
 
 

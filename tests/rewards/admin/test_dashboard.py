@@ -16,6 +16,7 @@ from django.utils import timezone
 from leaderboard.models import Board
 from rewards.alerts.services import raise_alert
 from rewards.campaigns.services import CAMPAIGN_FAILED
+from rewards.distributions.missed import PERIOD_MISSED
 from rewards.distributions.models import Distribution
 from rewards.ledger.models import Account, Currency
 from rewards.ledger.services import balance, system_account
@@ -146,6 +147,24 @@ def test_the_queue_says_since_when_the_oldest_reward_is_due_whatever_its_priorit
     queue_reward(alice, points, 1, "old", priority="low", at=now - timedelta(hours=2))
     tile = tile_of(sign_in("Viewer"), "Pending rewards")
     assert (tile.value, tile.note, tile.kind) == ("2", "the oldest due 2 h ago", "warning")
+    shown = shown_to(sign_in("Viewer"))
+    assert "Somebody is not paid." in shown
+    assert "Pending rewards wait: the oldest was due 2 h ago." in shown
+
+
+def test_a_run_of_a_campaign_that_nobody_began_is_somebody_who_is_not_paid(sign_in, roles) -> None:
+    raise_alert(PERIOD_MISSED, "campaign:grants", "It was due.")
+    shown = shown_to(sign_in("Viewer"))
+    assert "Somebody is not paid." in shown
+    assert "Periods of campaign:grants have not begun: It was due." in shown
+
+
+def test_periods_that_the_page_works_out_itself_are_not_told_of_by_an_alert_that_may_be_an_hour_old(
+    sign_in, roles
+) -> None:
+    for subject in ("pool_hourly", "monthly:students"):
+        raise_alert(PERIOD_MISSED, subject, "It was due.")
+    assert "Everybody is paid." in shown_to(sign_in("Viewer"))
 
 
 # --------------------------------------------------------------------------------------------------------- the sidebar

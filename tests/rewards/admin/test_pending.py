@@ -9,6 +9,7 @@ import pytest
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from rewards.alerts.models import Alert
 from rewards.ledger.models import Currency
@@ -141,7 +142,7 @@ def test_the_dashboard_says_that_somebody_is_not_paid_while_a_reward_is_dead(sig
     assert "Somebody is not paid." in shown
     assert f'href="{address("dead")}">One pending reward is dead.' in shown
     assert "pending_reward_dead dead-1" in shown
-    PendingReward.objects.filter(pk=dead.pk).update(status="queued", queued_at=NOON)
+    PendingReward.objects.filter(pk=dead.pk).update(status="queued", queued_at=timezone.now(), not_before=None)
     shown = viewer.get(reverse("admin:index")).content.decode()
     assert "Everybody is paid." in shown
     assert "the oldest due" in shown
