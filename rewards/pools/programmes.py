@@ -74,7 +74,8 @@ class PoolProgramme(Programme):
         return ranking(votes_between(*stretch_of(distribution)), measures_named(distribution.rule))
 
     def due_periods(self, at: datetime) -> list[PoolPeriod]:
-        pool = Pool.objects.filter(slug=self.slug).first()
+        """None of a pool that is switched off: no run begins them."""
+        pool = Pool.objects.filter(slug=self.slug, active=True).first()
         return periods_not_opened(pool, at) if pool else []
 
     def paid(self, distribution: Distribution) -> None:

@@ -199,6 +199,16 @@ def test_a_period_that_nobody_began_within_the_hour_is_told_of_until_it_is_done(
     assert alert.resolved_at is not None
 
 
+def test_of_a_pool_that_is_switched_off_nothing_is_missed(pools) -> None:
+    votes("2026-11-20T07", "alice", "bob")
+    later = instant("2026-11-22T12:00")
+    assert alert_missed_periods(later) > 0
+    assert {alert.subject for alert in Alert.objects.filter(code=PERIOD_MISSED)} == {"pool_hourly", "pool_daily"}
+    Pool.objects.update(active=False)
+    assert alert_missed_periods(later) == 0
+    assert not Alert.objects.filter(code=PERIOD_MISSED, resolved_at=None).exists()
+
+
 # -------------------------------------------------------------------------------------------------- the job, the pages
 
 
