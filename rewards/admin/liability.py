@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, F, Sum
@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from rewards.admin.common.confirm import page_context
 from rewards.admin.common.display import ago, amount, badge, link_to
-from rewards.admin.common.downloads import csv_download
+from rewards.admin.common.downloads import Exported, csv_download, file_name
 from rewards.admin.common.tables import Table
 from rewards.distributions.models import Distribution
 from rewards.ledger.liability import outstanding
@@ -24,6 +24,7 @@ from rewards.ledger.models import Currency
 from rewards.parameters.services import param
 from rewards.pending.models import PendingReward
 from rewards.pools.runway import LOOKED_BACK, Runway, runways, watches
+from rewards.users.models import User
 
 Status = Distribution.Status
 OWED = (Status.ALLOCATED, Status.APPROVED, Status.PAYING)
@@ -53,12 +54,15 @@ def liability_page(request: HttpRequest, model_admin: Any) -> HttpResponseBase:
     if not may_see_liability(request.user):
         raise PermissionDenied
     now = timezone.now()
-    wanted = request.GET.get("csv")
+    wanted = request.GET.get("csv", "")
+    exported = Exported(cast(User, request.user), wanted)
     if wanted == "runway":
-        return csv_download(f"runway-{now:%Y-%m-%d}.csv", RUNWAY_FIELDS, map(runway_line, runways(now)))
+        lines = map(runway_line, runways(now))
+        return csv_download(file_name(now, wanted), RUNWAY_FIELDS, lines, exported=exported)
     found, noted_at = liabilities(now)
     if wanted == "liability":
-        return csv_download(f"liability-{now:%Y-%m-%d}.csv", LIABILITY_FIELDS, map(liability_line, found))
+        lines = map(liability_line, found)
+        return csv_download(file_name(now, wanted), LIABILITY_FIELDS, lines, exported=exported)
     context = page_context(request, model_admin) | {
         "opts": None,
         "title": "Liability and runway",

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from rewards.admin.liability import lasts, liabilities, runway_line
 from rewards.alerts.models import Alert
+from rewards.audit.models import AuditEvent
 from rewards.distributions.missed import PERIOD_MISSED, alert_missed_periods
 from rewards.jobs.models import JobRun
 from rewards.ledger.liability import claimable, outstanding
@@ -241,6 +242,12 @@ def test_both_tables_are_downloaded_as_csv(sign_in, draining) -> None:
 
     assert download("liability")[1] == "points,500,0,0,0"
     assert download("runway")[1].startswith("treasury,points,500,")
+    events = AuditEvent.objects.filter(event_type__startswith="export").order_by("pk")
+    assert [(event.event_type, event.data["what"], event.data.get("rows")) for event in events] == [
+        ("exported", "liability", None), ("export_ended", "liability", 1),
+        ("exported", "runway", None), ("export_ended", "runway", 1),
+    ]  # fmt: skip
+    assert {event.actor.username for event in events} == {"viewer"}
 
 
 def test_whoever_may_not_see_accounts_may_not_see_it(make_user) -> None:
