@@ -18,6 +18,7 @@ from rewards.admin.common.confirm import page_context
 from rewards.admin.common.display import ago, amount, badge, link_to
 from rewards.admin.common.downloads import Exported, csv_download, file_name
 from rewards.admin.common.tables import Table
+from rewards.common.reading import found_by_any
 from rewards.distributions.models import Distribution
 from rewards.ledger.liability import outstanding
 from rewards.ledger.models import Currency
@@ -28,7 +29,9 @@ from rewards.users.models import User
 
 Status = Distribution.Status
 OWED = (Status.ALLOCATED, Status.APPROVED, Status.PAYING)
-MOST_QUEUED = 10_000  # of the queue so many are added up
+Pending = PendingReward.Status
+UNPAID = (Pending.QUEUED, Pending.FAILED)
+MOST_QUEUED = 10_000  # of each of these so many are added up
 LIABILITY_COLUMNS = ["Currency", "Held by users", "Claimable on the chain", "Owed by distributions", "Queued"]
 RUNWAY_COLUMNS = ["Account", "Balance", "In per day", "Out per day", "Lasts", "Counted from"]
 
@@ -103,9 +106,12 @@ def owed_by_distributions() -> Counter[int]:
 
 
 def queued_rewards() -> tuple[Counter[int], int]:
-    """Minor units of the first rewards of the queue, by the id of the currency; and how many rewards those are."""
-    queue = PendingReward.objects.filter(status=PendingReward.Status.QUEUED)[:MOST_QUEUED]
-    rows = PendingReward.objects.filter(pk__in=queue.values("pk")).order_by().values_list("currency")
+    """Minor units of the first rewards of the queue, by the id of the currency; and how many rewards those are.
+
+    What is dead is owed until somebody queues it again; what has expired is not.
+    """
+    some = [PendingReward.objects.filter(status=status)[:MOST_QUEUED] for status in UNPAID]
+    rows = found_by_any(*some).order_by().values_list("currency")
     found = list(rows.annotate(Sum("amount"), Count("pk")))
     return Counter({pk: int(total) for pk, total, _ in found}), sum(count for _, _, count in found)
 

@@ -23,6 +23,7 @@ from rewards.ledger.liability import claimable, outstanding
 from rewards.ledger.models import CLAIMABLE, ISSUANCE, Account, BalanceChange, Currency
 from rewards.ledger.services import Move, balance, post, split, system_account, user_account
 from rewards.parameters.services import forget, set_parameter
+from rewards.pending.models import PendingReward
 from rewards.pending.services import queue_reward
 from rewards.pools.models import Pool
 from rewards.pools.runway import NEARLY_DRY, Runway, runways, watch
@@ -84,7 +85,10 @@ def test_the_statement_reads_no_user_account(points) -> None:
 
 
 def test_allocated_is_owed_until_it_is_paid_and_queued_is_told_apart(waiting_hour, points, make_user) -> None:
-    queue_reward(make_user("dora"), points, 40, "r1", at=timezone.now())
+    dora = make_user("dora")
+    for amount, status in ((30, "queued"), (10, "failed"), (7, "expired")):
+        reward = queue_reward(dora, points, amount, f"r{amount}", at=timezone.now())
+        PendingReward.objects.filter(pk=reward.pk).update(status=status)
     [found], noted = liabilities(timezone.now())
     assert (found.owed, found.queued) == (waiting_hour.amount - waiting_hour.carried_over, 40)
     assert (found.claimable, noted) == (None, None)
