@@ -114,10 +114,18 @@ def _take(sections: Sections, hand: Hand) -> Report:
     ]
     untouched = {}
     for name, kind in known.items():
-        standing, given = kind.standing(), sections.get(name, {})
+        given = sections.get(name, {})
+        if given:
+            _hold(kind)
+        standing = kind.standing()
         untouched[kind.title] = sum(kind.is_exported(row) for key, row in standing.items() if key not in given)
         items += _take_kind(kind, standing, given, hand)
     return Report(tuple(items), {title: count for title, count in untouched.items() if count})
+
+
+def _hold(kind: Kind) -> None:
+    """Nobody changes rules of this kind meanwhile: a row is saved whole, what the file leaves out as it was read."""
+    list(kind.model._default_manager.select_for_update(no_key=True).order_by("pk").values_list("pk"))
 
 
 def _take_kind(kind: Kind, standing: Mapping[str, Any], given: Mapping[str, Any], hand: Hand) -> list[Item]:
