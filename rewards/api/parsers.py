@@ -15,6 +15,8 @@ from django.core.exceptions import RequestDataTooBig
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import JSONParser
 
+from rewards.common.json_names import NameTwice, each_name_once
+
 MAX_DEPTH = 32
 MAX_DIGITS = 40
 UTF_8 = frozenset({"", "utf-8", "utf8"})
@@ -67,6 +69,8 @@ def strict_json(body: bytes) -> Any:
         raise MalformedJson(
             f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from error
+    except NameTwice as error:
+        raise MalformedJson(f"The key {error.name[:60]!r} stands twice in one object.") from error
     except RecursionError as error:
         raise MalformedJson(TOO_DEEP) from error
     if "\\u" in text or text.count("{") + text.count("[") > MAX_DEPTH:
@@ -75,15 +79,6 @@ def strict_json(body: bytes) -> Any:
 
 
 TOO_DEEP = f"The body is nested more than {MAX_DEPTH} levels deep."
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedJson(f"The key {twice[:60]!r} stands twice in one object.")
-    return found
 
 
 def _whole(text: str) -> int:
@@ -105,7 +100,7 @@ def _constant(text: str) -> Any:
 
 
 _decoder = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_whole, parse_float=_fraction, parse_constant=_constant
+    object_pairs_hook=each_name_once, parse_int=_whole, parse_float=_fraction, parse_constant=_constant
 )
 
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from rewards.audit.services import storable_text
+from rewards.common.json_names import each_name_once
 from rewards.exchange.errors import FileUnreadable, NewerFormat
 
 FORMAT, VERSION = "rewards-rules", 1
@@ -27,7 +28,7 @@ def from_bytes(content: bytes) -> Sections:
         raise FileUnreadable(f"The file has {len(content):,} bytes; one of rules has at most {LARGEST_BYTES:,}.")
     try:
         document = json.loads(
-            content.decode("utf-8-sig"), object_pairs_hook=_each_name_once, parse_constant=_no_constant
+            content.decode("utf-8-sig"), object_pairs_hook=each_name_once, parse_constant=_no_constant
         )
     except RecursionError as error:
         raise FileUnreadable("The file is nested too deep to be read.") from error
@@ -55,15 +56,6 @@ def _sections_of(document: Any) -> Sections:
         raise FileUnreadable('"rules" must be an object: kind, then name, then what the rule says.')
     _require_storable(sections, 0)
     return sections
-
-
-def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} is there twice in one object")
-    return found
 
 
 def _no_constant(text: str) -> Any:

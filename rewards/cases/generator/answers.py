@@ -13,6 +13,7 @@ from rewards.cases.generator.endpoint import NotAnswered
 from rewards.cases.generator.written import WrittenCase
 from rewards.cases.models import Side
 from rewards.cases.sealing import is_storable
+from rewards.common.json_names import each_name_once
 
 FIELDS = ("title", "context", "verdict", "reasoning", "confidence")
 LENGTHS = {"title": (10, 200), "context": (200, 4_000), "reasoning": (100, 4_000)}  # characters
@@ -48,9 +49,7 @@ def read_answer(answer: bytes, prompt: str) -> WrittenCase:
 @sensitive_variables()
 def _object(data: bytes, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(
-            data, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_each_name_once
-        )
+        value = json.loads(data, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=each_name_once)
     except (ValueError, RecursionError, InvalidOperation):
         value = None
     if not isinstance(value, dict):
@@ -60,13 +59,6 @@ def _object(data: bytes, what: str) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
-
-
-def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("A name comes twice.")
-    return value
 
 
 @sensitive_variables()
