@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
+from rewards.admin.exchange import may_see_rules
 from rewards.admin.liability import may_see_liability
 from rewards.admin.trends import may_see_trends
 from rewards_site.dashboard.glance import figures
@@ -109,7 +110,11 @@ SIDEBAR: list[tuple[str, list[tuple[str, str, str]]]] = [
 ]
 
 # Pages of their own ask for more, or other, rights than their model's list.
-MAY_SEE = {"rewards.pool:trends": may_see_trends, "rewards.pool:liability": may_see_liability}
+MAY_SEE = {
+    "rewards.pool:trends": may_see_trends,
+    "rewards.pool:liability": may_see_liability,
+    "rewards.parameter:rules": may_see_rules,
+}
 
 # Schedules link to the kinds of times that they run at: those are no entries of their own, and light up theirs.
 WITHIN = {

@@ -69,7 +69,7 @@ class RulesExchange:
 
     @action(description="Export and import rules", url_path="rules", icon="swap_vert", permissions=["view"])
     def rules(self, request: HttpRequest) -> HttpResponse:
-        _require(request, may_see(request))
+        _require(request, may_see_rules(request.user))
         page = page_context(request, self) | {"title": "Rules of this installation", "may_import": may_import(request)}
         if request.method != "POST":
             return _start(request, page, FileForm())
@@ -88,7 +88,7 @@ class RulesExchange:
             return _start(request, page, form)
 
     def rules_file(self, request: HttpRequest) -> HttpResponse:
-        _require(request, may_see(request))
+        _require(request, may_see_rules(request.user))
         name = f"rules_{timezone.now():%Y%m%dT%H%M%SZ}.json"
         answer = HttpResponse(export_rules(), content_type="application/json; charset=utf-8")
         answer["Content-Disposition"] = content_disposition_header(True, name)
@@ -96,9 +96,8 @@ class RulesExchange:
         return answer
 
 
-def may_see(request: HttpRequest) -> bool:
+def may_see_rules(user: Any) -> bool:
     """Whoever may look at every kind of rules may take them along."""
-    user: Any = request.user
     return all(user.has_perm(kind.rights()[1].replace(".change_", ".view_")) for kind in kinds())
 
 

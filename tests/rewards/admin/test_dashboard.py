@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -204,6 +205,16 @@ def test_trends_and_liability_stand_below_the_dashboard_for_those_who_may_see_th
     client = Client()
     client.force_login(newcomer)
     assert list(entries(client)) == ["Dashboard"]
+
+
+def test_the_rules_in_one_file_stand_in_the_sidebar_for_those_who_may_see_all_of_them(sign_in, make_user) -> None:
+    assert "Import rules" in entries(sign_in("Viewer"))
+    newcomer: User = make_user("newcomer", is_staff=True)
+    newcomer.user_permissions.add(Permission.objects.get(codename="view_parameter"))
+    client = Client()
+    client.force_login(newcomer)
+    assert "Parameters" in entries(client)
+    assert "Import rules" not in entries(client)
 
 
 def test_a_page_of_the_admin_counts_for_its_sidebar_once(sign_in, whole_product) -> None:
