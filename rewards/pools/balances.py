@@ -18,7 +18,7 @@ from rewards.ledger.models import Account, BalanceChange, Transfer
 from rewards.pools.models import Accrual, Pool
 from rewards.pools.queries import TOP_UP
 
-BY_HAND = (TOP_UP, "fund", "correction")
+BY_HAND = (TOP_UP, "fund")
 """The kinds of journals that people post; they are as few as people are."""
 
 # What is older than this when it is paid, or accrued, is not looked for.
