@@ -25,7 +25,8 @@ class CountedSignInForm(AuthenticationForm):
         try:
             count_sign_in_on_page(self.request, self.cleaned_data.get("username", ""))  # type: ignore[arg-type]
         except Throttled as error:
-            sentence = f"These are too many attempts to sign in. Try again in {error.wait} seconds."
+            wait = error.wait  # type: ignore[attr-defined]  # not in the stubs
+            sentence = f"These are too many attempts to sign in. Try again in {wait} seconds."
             raise ValidationError(sentence, code="throttled") from error
         return super().clean()
 

@@ -60,7 +60,7 @@ def test_the_dashboard_tells_at_a_glance_and_draws_its_chart(payouts, open_page:
     expect(page.get_by_text("waits for approval.")).to_be_visible()
     expect(page.get_by_text("9 hold")).to_be_visible()
     # Read aloud without its icon.
-    expect(page.get_by_role("link", name="Distributions", exact=True).first).to_be_visible()
+    expect(page.get_by_role("link", name="Campaigns", exact=True).first).to_be_visible()
     expect(page.get_by_role("link", name="pool_nearly_dry treasury")).to_be_visible()
     assert drawn(page) == [True]
 
