@@ -15,7 +15,6 @@ from rewards.pools.accrual import hours_with_votes
 from rewards.pools.models import Accrual, Pool
 from rewards.pools.periods import PoolPeriod
 from rewards.pools.queries import (
-    accrued_to,
     next_vote_at,
     periods_left,
     rate_before,
@@ -49,10 +48,9 @@ def forecast(pool: Pool, at: datetime, before: datetime | None = None) -> Iterat
     What was allocated earlier is shown as it stands. Raises what the run would fail with (`NoRate`, a rule's error).
     """
     carried: int | None = None
-    standing = _standing(pool)
-    for period in periods_left(pool, at):
-        if before is not None and period.start >= before:
-            return
+    left = [period for period in periods_left(pool, at) if before is None or period.start < before]
+    standing = _standing(pool) if left else {}
+    for period in left:
         if period.key in standing:
             line = _of_distribution(standing[period.key])
         else:
@@ -133,8 +131,10 @@ def _amount(pool: Pool, period: PoolPeriod, carried: int) -> int:
 
 def _accruing(pool: Pool, period: PoolPeriod) -> int:
     """What accrued and, of the hours that are not accrued yet, what would."""
-    recorded = set(Accrual.objects.filter(hour__gte=period.start, hour__lt=period.end).values_list("hour", flat=True))
-    accrued = accrued_to(pool, period.start, period.end, pool.currency_id)
+    accruals = Accrual.objects.filter(hour__gte=period.start, hour__lt=period.end)
+    rows = list(accruals.values_list("hour", "currency", f"{pool.slug}_amount"))
+    recorded = {hour for hour, _, _ in rows}
+    accrued = sum(amount for _, currency_id, amount in rows if currency_id == pool.currency_id)
     if len(recorded) == period.hours:
         return accrued
     missing = (figures for figures in hours_with_votes(period.start, period.end) if figures.hour.start not in recorded)

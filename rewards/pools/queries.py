@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import CharField, F, Min, Q, QuerySet, Sum
+from django.db.models import CharField, F, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Coalesce
 
 from rewards.activity.models import ActivityEvent
 from rewards.common.errors import InvariantBroken, RewardsError
+from rewards.common.reading import found_by_any
 from rewards.distributions.models import Distribution
 from rewards.ledger.models import Transfer
 from rewards.pools.models import Accrual, CarryOver, CcRate, Pool
@@ -112,11 +113,9 @@ def untaken_carries(programme: str, starts_at: datetime, currency_id: int) -> li
     earlier = Distribution.objects.filter(
         programme=programme, starts_at__lt=starts_at, currency=currency_id, carried_over__gt=0
     ).exclude(allocated_at=None)
-    carried = dict(earlier.order_by("starts_at").values_list("pk", "carried_over"))
-    taken = CarryOver.objects.filter(source__in=earlier).values("source").annotate(total=Sum("amount"))
-    for row in taken:
-        carried[row["source"]] -= row["total"]
-    return [(pk, amount) for pk, amount in carried.items() if amount > 0]
+    taken = CarryOver.objects.filter(source=OuterRef("pk")).order_by().values("source").annotate(total=Sum("amount"))
+    left = earlier.annotate(left=F("carried_over") - Coalesce(Subquery(taken.values("total")), 0)).filter(left__gt=0)
+    return list(left.order_by("starts_at").values_list("pk", "left"))
 
 
 # ------------------------------------------------------------------------------------------------- which periods to do
@@ -188,7 +187,8 @@ def next_payout(pool: Pool, at: datetime) -> PoolPeriod:
 def next_in_line(pool: Pool) -> PoolPeriod | None:
     """The oldest period that is opened and not done, else the one after the newest; found by index, not by walking."""
     of_pool = Distribution.objects.filter(programme=pool.programme)
-    standing = oldest_unfinished(of_pool).first() or newest_opened(of_pool).first()
+    found = list(found_by_any(oldest_unfinished(of_pool), newest_opened(of_pool)).order_by("starts_at"))
+    standing = found[0] if found else None  # where one is not done and another is the newest, it is the older one
     return period_in_line(pool, standing) if standing else first_period(pool, first_instant(pool))
 
 

@@ -378,7 +378,7 @@ class TestQueries:
             (lambda: simulate(viewer, paid.pk, WINNER), 20),
             (lambda: simulate(viewer, "campaign:grants", WINNER), 20),
             (lambda: simulate(viewer, "monthly:students", tiers("3")), 20),
-            (lambda: simulate(viewer, "pool:daily", WINNER), 25),  # it reads what a run of the pool would read
+            (lambda: simulate(viewer, "pool:daily", WINNER), 20),
         ]
         for number, (ask, limit) in enumerate(asked):
             with CaptureQueriesContext(connection) as caught:
