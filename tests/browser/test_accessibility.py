@@ -15,6 +15,7 @@ from badges.models import Badge
 from leaderboard.models import Board
 from rewards.campaigns.models import Campaign
 from rewards.claims.models import ClaimType
+from rewards.distributions.models import Distribution
 from rewards.monthly.models import RankingCategory
 from rewards.users.models import User
 from tests.browser.axe import COLOUR_RULES, told, violations
@@ -61,12 +62,24 @@ def addresses_of_forms() -> Iterator[str]:
     yield from (page_of(model, "add") for model in FORMS)
 
 
+def addresses_of_pages() -> Iterator[str]:
+    """What is neither a list nor a row of a model."""
+    yield from (reverse(f"admin:rewards_pool_{name}") for name in ("trends", "liability"))
+    simulator = reverse("admin:rewards_distribution_simulator")
+    paid = Distribution.objects.filter(status=Distribution.Status.PAID).earliest("pk")
+    yield from (simulator, f"{simulator}?snapshot={paid.pk}", f"{simulator}?snapshot=pool:daily")
+    yield reverse("admin:rewards_user_correct", args=[User.objects.get(username="alice").pk])
+    yield reverse("admin:rewards_parameter_rules")
+
+
 def page_of(model: type, name: str, *args: object) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
-    "addresses", [addresses_of_lists, addresses_of_rows, addresses_of_forms], ids=["lists", "rows", "forms"]
+    "addresses",
+    [addresses_of_lists, addresses_of_rows, addresses_of_forms, addresses_of_pages],
+    ids=["lists", "rows", "forms", "pages"],
 )
 def test_what_a_machine_can_find(
     root: User, visit: Callable[..., Page], addresses: Callable[[], Iterator[str]]
