@@ -135,7 +135,7 @@ def test_a_distribution_shows_its_rule_in_words_its_slices_and_its_curve(sign_in
     shown = sign_in().get(page(Distribution, "change", paid_hour.pk)).content.decode()
     assert "top10: 20% to the first 10 places, shared equally." in shown
     assert paid_hour.digest in shown
-    assert shown.count('class="chart"') == 2
+    assert shown.count('class="chart"') == 3
     assert "reward_distributed" in shown
 
 
