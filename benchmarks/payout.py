@@ -117,39 +117,35 @@ def settle_database() -> None:
         cursor.execute("CHECKPOINT")
 
 
-class CounterRanking:
+def counter_ranking():
     """A programme that ranks everybody by a counter: score, then username."""
+    import numpy as np
+    from django.db.models import BigIntegerField
+    from django.db.models.functions import Cast
 
-    def amount(self, distribution):
-        return AMOUNT_MINOR
+    from rewards.activity.models import Counter
+    from rewards.allocation.rules import Measure
+    from rewards.common.database import in_code_point_order
+    from rewards.distributions.programmes import Programme, Snapshot
 
-    def snapshot(self, distribution):
-        import numpy as np
-        from django.db.models import BigIntegerField
-        from django.db.models.functions import Cast
+    class CounterRanking(Programme):
+        def amount(self, distribution):
+            return AMOUNT_MINOR
 
-        from rewards.activity.models import Counter
-        from rewards.allocation.rules import Measure
-        from rewards.common.database import in_code_point_order
-        from rewards.distributions.programmes import Snapshot
+        def snapshot(self, distribution):
+            ranking = (
+                Counter.objects.filter(metric="cc_vote", month="")
+                .order_by("-quantity", in_code_point_order("user__username"))
+                .values_list("user_id", "user__username", Cast("quantity", BigIntegerField()))
+            )
+            size = ranking.count()
+            ids, scores, names = np.empty(size, np.int64), np.empty(size, np.int64), []
+            for row, (user_id, username, micro) in enumerate(ranking.iterator(chunk_size=20_000)):
+                ids[row], scores[row] = user_id, micro
+                names.append(username)
+            return Snapshot(ids, names, Measure(scores, 6))
 
-        ranking = (
-            Counter.objects.filter(metric="cc_vote", month="")
-            .order_by("-quantity", in_code_point_order("user__username"))
-            .values_list("user_id", "user__username", Cast("quantity", BigIntegerField()))
-        )
-        size = ranking.count()
-        ids, scores, names = np.empty(size, np.int64), np.empty(size, np.int64), []
-        for row, (user_id, username, micro) in enumerate(ranking.iterator(chunk_size=20_000)):
-            ids[row], scores[row] = user_id, micro
-            names.append(username)
-        return Snapshot(ids, names, Measure(scores, 6))
-
-    def due_periods(self, at):
-        return []
-
-    def paid(self, distribution):
-        pass
+    return CounterRanking()
 
 
 def pay(key: str) -> tuple[float, dict[str, float]]:
@@ -163,7 +159,7 @@ def pay(key: str) -> tuple[float, dict[str, float]]:
     from rewards.ledger import services as ledger
     from rewards.ledger.models import Currency
 
-    register("benchmark", CounterRanking())
+    register("benchmark", counter_ranking())
     currency = Currency.objects.get(code="gold")
     with transaction.atomic():
         pool = ledger.system_account("pool:hourly", currency)
