@@ -51,17 +51,11 @@ class CurrencyAdmin(HistoryAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Currency | None = None) -> list[str]:
         """Code and decimals are fixed once an account exists: stored amounts would change their meaning."""
-        return ["code", "decimals"] if obj is not None and has_accounts(obj) else []
+        return ["code", "decimals"] if obj is not None and obj.accounts.exists() else []
 
     def has_delete_permission(self, request: HttpRequest, obj: Currency | None = None) -> bool:
         allowed = super().has_delete_permission(request, obj)
-        return allowed and (obj is None or not has_accounts(obj))
-
-
-def has_accounts(currency: Currency) -> bool:
-    """The few system accounts, which have an index, are asked first: hardly a currency has users' accounts alone."""
-    accounts = Account.objects.filter(currency=currency)
-    return accounts.filter(user=None).exists() or accounts.exists()
+        return allowed and (obj is None or not obj.accounts.exists())
 
 
 class OwnerFilter(RadioFilter):
