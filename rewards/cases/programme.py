@@ -193,10 +193,18 @@ def _case(period_key: str) -> Case:
     return case  # type: ignore[return-value]
 
 
-def _find(period_key: str) -> Any:
-    """The case of a period key, or None."""
+def case_id_of(period_key: str) -> int | None:
+    """The number of the case that a period key such as `case:7` names, whether it is there or not."""
     kind, _, number = period_key.partition(":")
     if kind != PROGRAMME or not (number.isascii() and number.isdecimal()) or len(number) > 18:
         return None
-    case = Case.objects.select_related("created_by").filter(pk=int(number)).first()
+    return int(number)
+
+
+def _find(period_key: str) -> Any:
+    """The case of a period key, or None."""
+    case_id = case_id_of(period_key)
+    if case_id is None:
+        return None
+    case = Case.objects.select_related("created_by").filter(pk=case_id).first()
     return case if case is not None and case.period_key == period_key else None

@@ -20,7 +20,7 @@ from rewards.admin.common.display import STATUS_KINDS, grouped, pretty_json
 from rewards.admin.common.rule_words import rule_in_words
 from rewards.api.distributions import SHOWN_TO_ALL, sees_all
 from rewards.api.views import own_or_404
-from rewards.cases.models import PROGRAMME as CASES
+from rewards.cases.programme import case_id_of
 from rewards.distributions.models import Distribution, Reward
 from rewards.distributions.queries import payout_curve, receipt, reward_of, tier_breakdown
 from rewards.distributions.titles import period_title, programme_title
@@ -98,13 +98,13 @@ def own_reward(distribution: Distribution, reader: Any) -> Reward | None:
 def figures_context(distribution: Distribution) -> dict[str, Any]:
     """What everybody who sees it is told."""
     units, code = distribution.currency.to_units, distribution.currency.code
-    is_case = distribution.programme == CASES
+    case_id = case_id_of(distribution.period_key)
     return {
         "distribution": distribution,
         "title": programme_title(distribution.programme),
         "period": period_title(distribution),
         "status": (status_word(distribution), BADGES.get(STATUS_KINDS.get(distribution.status, ""), "")),
-        "case_url": reverse("pages:case", args=[period_title(distribution)]) if is_case else "",
+        "case_url": reverse("pages:case", args=[case_id]) if case_id is not None else "",
         "figures": [
             ("To share out", grouped(units(distribution.amount)), code),
             ("Paid", grouped(units(distribution.paid_amount)), code),

@@ -230,6 +230,7 @@ def test_a_closed_case_tells_its_verdict_and_where_its_pool_went(case, alice, bo
     paid = Distribution.objects.get()
     for page in (client.get(f"/distributions/{paid.pk}/"), signed_in(alice).get("/me/rewards/")):
         assert f"Case {case.pk} " in text_of(page)
+    assert f'href="/cases/{case.pk}/"' in client.get(f"/distributions/{paid.pk}/").content.decode()
     late = signed_in(bob).post(f"/cases/{case.pk}/vote/", {"side": "YES", "sure": "1"})
     assert late.status_code == 409
 
